@@ -1,0 +1,40 @@
+"""The verbs that scripts and the README rely on keep their names and exit codes."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+VERBS = {
+    "": {"demo", "data", "train", "propose", "review", "learn", "backtest", "export", "users"}
+    | {"audit", "status"},
+    "data": {"fetch", "check"},
+    "audit": {"verify"},
+}
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    program = Path(sys.executable).with_name("trading-rlhf")
+    return subprocess.run(
+        [program, *arguments], capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL
+    )
+
+
+def commands(page: str) -> set[str]:
+    """Names in the first column of the help's tables."""
+    return set(re.findall(r"^│ ([a-z][a-z-]*)", page, re.MULTILINE))
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_help_lists_every_verb(verb: str) -> None:
+    page = run(*verb.split(), "--help")
+    assert page.returncode == 0, page.stderr
+    assert VERBS[verb] - commands(page.stdout) == set()
+
+
+def test_an_unknown_verb_is_a_usage_error() -> None:
+    answer = run("predict")
+    assert answer.returncode == 2
+    assert "Traceback" not in answer.stdout + answer.stderr
