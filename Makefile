@@ -31,7 +31,7 @@ WITH_BENCH := .venv/.package-bench
 WITH_DEV := .venv/.package-dev-bench
 
 INSTALL = @echo "Installing $(WHAT) into .venv (a first time takes some minutes)"; \
-	$(BIN)/python -m pip install --quiet --no-input --disable-pip-version-check --editable "$(WHAT)"
+	$(BIN)/python -m pip install -qq --no-input --disable-pip-version-check --editable "$(WHAT)"
 
 $(PACKAGE): WHAT := .
 $(WITH_BENCH): WHAT := .[bench]
