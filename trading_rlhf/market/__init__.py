@@ -1,18 +1,43 @@
 """Price bars: where they come from, what they say, and when it was known."""
 
 from trading_rlhf.market.bars import Bars, PriceHistory
+from trading_rlhf.market.causality import check_causal, perturb_after
 from trading_rlhf.market.clock import next_session, session_close, session_open, trading_sessions
+from trading_rlhf.market.features import (
+    DEFAULT_FEATURES,
+    OHLCV_FEATURES,
+    Feature,
+    FeatureRegistry,
+    compute_features,
+    default_registry,
+    warmup,
+)
 from trading_rlhf.market.sources import load_sample, read_bars, sample_names, write_bars
+from trading_rlhf.market.splits import time_split, walk_forward
+from trading_rlhf.market.synthetic import PlantedMarket, planted_market
 
 __all__ = [
     "Bars",
     "PriceHistory",
     "load_sample",
-    "next_session",
     "read_bars",
     "sample_names",
+    "write_bars",
+    "next_session",
     "session_close",
     "session_open",
     "trading_sessions",
-    "write_bars",
+    "Feature",
+    "FeatureRegistry",
+    "compute_features",
+    "default_registry",
+    "warmup",
+    "DEFAULT_FEATURES",
+    "OHLCV_FEATURES",
+    "check_causal",
+    "perturb_after",
+    "time_split",
+    "walk_forward",
+    "PlantedMarket",
+    "planted_market",
 ]

@@ -1,0 +1,251 @@
+"""Causal features: what the policy sees of each asset at the close of each bar.
+
+A feature at bar t depends on bars up to t only; ``causality.check_causal`` tests that. A missing
+bar counts as an unchanged price. r is the log return from close to close.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from trading_rlhf.errors import DataError
+from trading_rlhf.market.bars import Bars
+from trading_rlhf.types import FloatArray
+
+__all__ = [
+    "Feature",
+    "FeatureRegistry",
+    "compute_features",
+    "default_registry",
+    "warmup",
+    "DEFAULT_FEATURES",
+    "OHLCV_FEATURES",
+]
+
+DEFAULT_FEATURES: Final = ("trend_60", "reversal_5", "volatility_20", "trend_120", "return_1")
+OHLCV_FEATURES: Final = (*DEFAULT_FEATURES, "volume_20", "range_20")
+
+_LIMIT = 3.0
+_FLOOR = 1e-4
+_TYPICAL_VOLATILITY = 0.015
+_SPREAD_OF_LOG_VOLATILITY = 0.45
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One causal number per bar and asset.
+
+    Attributes:
+        name: key in the registry ("trend_60").
+        lookback: bars before t that it needs; it can be computed from bar index ``lookback`` on.
+        label: plain words ("60-day trend").
+        formula: how it is computed, for the reader.
+        compute: bars to ``[T, N]``, NaN where it cannot be computed yet.
+    """
+
+    name: str
+    lookback: int
+    label: str
+    formula: str
+    compute: Callable[[Bars], FloatArray]
+
+
+class FeatureRegistry:
+    """Features by name."""
+
+    def __init__(self, features: Iterable[Feature] = ()) -> None:
+        self._features: dict[str, Feature] = {}
+        for feature in features:
+            self.register(feature)
+
+    def register(self, feature: Feature) -> None:
+        """Add a feature.
+
+        Raises:
+            DataError: the name is taken or the lookback is negative.
+        """
+        if feature.name in self._features:
+            raise DataError("a feature's name must be new", feature.name, "Choose another name.")
+        if feature.lookback < 0:
+            raise DataError("lookback must be zero or more", str(feature.lookback), "Count bars.")
+        self._features[feature.name] = feature
+
+    def get(self, name: str) -> Feature:
+        """Return the feature of that name.
+
+        Raises:
+            DataError: there is none.
+        """
+        if name not in self._features:
+            known = ", ".join(self._features)
+            raise DataError(f"a feature must be one of {known}", name, "Choose one of them.")
+        return self._features[name]
+
+    def names(self) -> tuple[str, ...]:
+        """Return all names in order of registration."""
+        return tuple(self._features)
+
+
+def default_registry() -> FeatureRegistry:
+    """Return a new registry with the features of this module."""
+    return FeatureRegistry(
+        [
+            _trend(60, scale=60),
+            Feature(
+                "reversal_5",
+                20,
+                "5-day move",
+                "sum of the last 5 r / (sd20 * sqrt(5))",
+                lambda bars: _clip(_move(bars, 5, scale=20)),
+            ),
+            Feature(
+                "volatility_20",
+                20,
+                "20-day volatility",
+                f"log(sd20 / {_TYPICAL_VOLATILITY}) / {_SPREAD_OF_LOG_VOLATILITY}",
+                lambda bars: _clip(
+                    np.log(_volatility(_returns(bars), 20) / _TYPICAL_VOLATILITY)
+                    / _SPREAD_OF_LOG_VOLATILITY
+                ),
+            ),
+            _trend(120, scale=60),
+            Feature(
+                "return_1",
+                20,
+                "last day's return",
+                "r / sd20",
+                lambda bars: _clip(_move(bars, 1, scale=20)),
+            ),
+            Feature(
+                "volume_20",
+                19,
+                "volume against 20 days",
+                "(log volume - mean of 20) / sd of 20",
+                _volume_20,
+            ),
+            Feature(
+                "range_20",
+                19,
+                "place in the 20-day range",
+                "2 * (close - low20) / (high20 - low20) - 1",
+                _range_20,
+            ),
+        ]
+    )
+
+
+def compute_features(
+    bars: Bars, names: Sequence[str] = DEFAULT_FEATURES, registry: FeatureRegistry | None = None
+) -> npt.NDArray[np.float32]:
+    """Compute features for every bar and asset.
+
+    Args:
+        bars: T bars of N assets.
+        names: F names in the registry, in the order of the last axis.
+        registry: where the names are looked up; the default registry if None.
+
+    Returns:
+        ``[T, N, F]``, 0 where a feature cannot be computed yet or the asset is not tradable.
+
+    Raises:
+        DataError: an unknown name, bars without a needed column, or a feature that returns another
+            shape or an infinite value.
+    """
+    registry = registry or default_registry()
+    result = np.zeros((*bars.shape, len(names)), dtype=np.float32)
+    for i, name in enumerate(names):
+        values = np.asarray(registry.get(name).compute(bars))
+        if values.shape != bars.shape or np.isinf(values).any():
+            got = "an infinite value" if values.shape == bars.shape else f"shape {values.shape}"
+            raise DataError(
+                f"feature {name} must return finite or missing numbers of shape {bars.shape}",
+                got,
+                "Correct its compute function.",
+            )
+        result[:, :, i] = np.where(np.isfinite(values) & bars.tradable, values, 0.0)
+    return result
+
+
+def warmup(names: Sequence[str], registry: FeatureRegistry | None = None) -> int:
+    """Return the index of the first bar at which all these features can be computed."""
+    registry = registry or default_registry()
+    return max((registry.get(name).lookback for name in names), default=0)
+
+
+_Window: TypeAlias = Callable[[FloatArray, FloatArray], FloatArray]
+
+
+def _trend(days: int, scale: int) -> Feature:
+    return Feature(
+        f"trend_{days}",
+        days,
+        f"{days}-day trend",
+        f"sum of the last {days} r / (sd{scale} * sqrt({days}))",
+        lambda bars: _clip(_move(bars, days, scale)),
+    )
+
+
+def _move(bars: Bars, days: int, scale: int) -> FloatArray:
+    """Return the move over some days in standard deviations of such moves."""
+    r = _returns(bars)
+    moved: FloatArray = _rolling(np.add, r, days) / (_volatility(r, scale) * days**0.5)
+    return moved
+
+
+def _volume_20(bars: Bars) -> FloatArray:
+    if bars.volume is None:
+        raise DataError("feature volume_20 needs volume", "bars without it", "Leave it out.")
+    log_volume = np.log(np.maximum(bars.volume, 1.0))
+    mean = _rolling(np.add, log_volume, 20) / 20
+    variance = _rolling(np.add, log_volume**2, 20) / 20 - mean**2
+    return _clip((log_volume - mean) / (np.sqrt(np.maximum(variance, 0.0)) + _FLOOR))
+
+
+def _range_20(bars: Bars) -> FloatArray:
+    if bars.high is None or bars.low is None:
+        raise DataError("feature range_20 needs high and low", "bars without", "Leave it out.")
+    close = _last_close(bars)
+    highest = _rolling(np.maximum, np.where(np.isnan(bars.high), close, bars.high), 20)
+    lowest = _rolling(np.minimum, np.where(np.isnan(bars.low), close, bars.low), 20)
+    width = highest - lowest
+    place = 2.0 * (close - lowest) / np.where(width > 0.0, width, 1.0) - 1.0
+    return np.where(width == 0.0, 0.0, np.clip(place, -1.0, 1.0))
+
+
+def _last_close(bars: Bars) -> FloatArray:
+    """Return ``[T, N]`` the latest close; a missing bar repeats the one before."""
+    seen = np.where(np.isfinite(bars.close), np.arange(len(bars.dates))[:, None], 0)
+    return np.take_along_axis(bars.close, np.maximum.accumulate(seen, axis=0), axis=0)
+
+
+def _returns(bars: Bars) -> FloatArray:
+    """Return ``[T, N]`` log returns, NaN at the first bar of each asset."""
+    return np.diff(np.log(_last_close(bars)), axis=0, prepend=np.nan)
+
+
+def _volatility(r: FloatArray, days: int) -> FloatArray:
+    """Return the root mean square of returns, with a floor for prices that do not move."""
+    return np.sqrt(_rolling(np.add, r**2, days) / days) + _FLOOR
+
+
+def _rolling(combine: _Window, values: FloatArray, days: int) -> FloatArray:
+    """Combine each bar with the ``days - 1`` before it, always in the same order.
+
+    A running total would carry rounding from bar to bar, so that a value would depend on where the
+    data begins.
+    """
+    result = np.full_like(values, np.nan)
+    n_windows = len(values) - days + 1
+    if n_windows > 0:
+        total = values[:n_windows]
+        for k in range(1, days):
+            total = combine(total, values[k : k + n_windows])
+        result[days - 1 :] = total
+    return result
+
+
+def _clip(values: FloatArray) -> FloatArray:
+    return np.clip(values, -_LIMIT, _LIMIT)
