@@ -9,6 +9,7 @@ from trading_rlhf.store.events import (
     Event,
     append,
     append_many,
+    find_events,
     last_event,
     read_events,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "append_many",
     "canonical_json",
     "erase_notes",
+    "find_events",
     "heads",
     "insert_proposals",
     "last_event",

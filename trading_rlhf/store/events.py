@@ -1,6 +1,7 @@
 """Append-only events, numbered and chained per stream."""
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +15,16 @@ from trading_rlhf.store.chain import Chain, Link, canonical_json
 from trading_rlhf.store.schema import EventRow, utc_text
 from trading_rlhf.types import JsonDict
 
-__all__ = ["STREAMS", "Draft", "Event", "append", "append_many", "last_event", "read_events"]
+__all__ = [
+    "STREAMS",
+    "Draft",
+    "Event",
+    "append",
+    "append_many",
+    "find_events",
+    "last_event",
+    "read_events",
+]
 
 STREAMS = (
     "data",
@@ -167,13 +177,31 @@ def read_events(
     return [from_row(row) for row in session.execute(query.order_by(EventRow.seq))]
 
 
-def last_event(session: Session, stream: str, kind: str | None = None) -> Event | None:
-    """Return the newest event of a stream (of a kind), or None."""
+def last_event(
+    session: Session, stream: str, kind: str | None = None, actor: str | None = None
+) -> Event | None:
+    """Return the newest event of a stream (of a kind, of an actor), or None."""
     query = select(*EventRow.__table__.columns).where(EventRow.stream == stream)
     if kind is not None:
         query = query.where(EventRow.kind == kind)
+    if actor is not None:
+        query = query.where(EventRow.actor == actor)
     row = session.execute(query.order_by(EventRow.seq.desc()).limit(1)).first()
     return from_row(row) if row is not None else None
+
+
+def find_events(session: Session, stream: str, kind: str, keys: Iterable[str]) -> list[Event]:
+    """Return the events stored under these keys, in no order."""
+    wanted = sorted(set(keys))
+    found: list[Event] = []
+    for start in range(0, len(wanted), _CHUNK):
+        query = select(*EventRow.__table__.columns).where(
+            EventRow.stream == stream,
+            EventRow.kind == kind,
+            EventRow.key.in_(wanted[start : start + _CHUNK]),
+        )
+        found += [from_row(row) for row in session.execute(query)]
+    return found
 
 
 def from_row(row: Row[Any]) -> Event:
@@ -221,15 +249,12 @@ def _stored_keys(
     session: Session, stream: str, drafts: list[Draft]
 ) -> dict[tuple[str, str | None], Event]:
     """Find the events already stored under the keys of these drafts."""
-    keys = sorted({draft.key for draft in drafts if draft.key is not None})
-    kinds = sorted({draft.kind for draft in drafts})
-    found: dict[tuple[str, str | None], Event] = {}
-    for start in range(0, len(keys), _CHUNK):
-        query = select(*EventRow.__table__.columns).where(
-            EventRow.stream == stream,
-            EventRow.kind.in_(kinds),
-            EventRow.key.in_(keys[start : start + _CHUNK]),
-        )
-        for row in session.execute(query):
-            found[row.kind, row.key] = from_row(row)
-    return found
+    keys: defaultdict[str, list[str]] = defaultdict(list)
+    for draft in drafts:
+        if draft.key is not None:
+            keys[draft.kind].append(draft.key)
+    return {
+        (event.kind, event.key): event
+        for kind in keys
+        for event in find_events(session, stream, kind, keys[kind])
+    }
