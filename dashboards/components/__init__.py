@@ -1,0 +1,3 @@
+"""Pieces that several pages share."""
+
+__all__: list[str] = []

@@ -1,0 +1,71 @@
+"""What the run found: its figures and its report."""
+
+from html import escape
+
+import streamlit as st
+
+from dashboards.components.session import require_reviewer, run_dir, show_account
+from trading_rlhf.errors import TradingRlhfError
+from trading_rlhf.services.results import headline, read_report, report_path
+
+__all__: list[str] = []
+
+_REPORT_HEIGHT = 1400
+
+
+def _show_figures() -> None:
+    try:
+        figures = headline(run_dir())
+    except TradingRlhfError as error:
+        st.error(str(error), icon=":material/error:")
+        return
+    if figures is None:
+        st.subheader("Nothing has been run yet")
+        st.write(
+            "This run has no results. They appear here after a backtest: "
+            "run `trading-rlhf backtest` on it, or `make demo` for an example."
+        )
+        return
+    st.subheader(figures.title)
+    if figures.simulated:
+        st.html(
+            '<p><b class="rv-badge rv-practice">Simulated desk</b>'
+            "The answers behind these figures come from simulated traders, not from people.</p>"
+        )
+    if figures.facts:
+        cells = "".join(
+            f"<div><span>{escape(name)}</span><b>{escape(value)}</b></div>"
+            for name, value in figures.facts
+        )
+        st.html(f'<div class="rv-figures">{cells}</div>')
+    if figures.rows:
+        st.html(_table(figures.columns, figures.rows))
+    for note in figures.notes:
+        st.caption(note)
+
+
+def _table(columns: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> str:
+    head = "".join(f"<th>{escape(name)}</th>" for name in columns)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
+    )
+    return f'<div class="rv-scroll"><table><thead><tr>{head}</tr></thead>{body}</table></div>'
+
+
+def _show_report() -> None:
+    if report_path(run_dir()) is None:
+        return
+    st.download_button(
+        "Download the report",
+        lambda: read_report(run_dir()),
+        file_name="report.html",
+        mime="text/html",
+        icon=":material/download:",
+        on_click="ignore",
+    )
+    st.iframe("/run/report.html", height=_REPORT_HEIGHT, alt="Report of the run")
+
+
+show_account(require_reviewer())
+_show_figures()
+_show_report()

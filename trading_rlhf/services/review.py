@@ -1,0 +1,238 @@
+"""What the review page calls: the next trade, prepared for the eye, and the reviewer's answer."""
+
+import secrets as random_source
+from collections import defaultdict
+from pathlib import Path
+from typing import Final
+
+from trading_rlhf.errors import ReviewError
+from trading_rlhf.feedback import Answer, QueueItem, ReviewDesk, Verdict
+from trading_rlhf.feedback import Progress as DeskProgress
+from trading_rlhf.market import PriceHistory, session_close
+from trading_rlhf.proposals import Proposal
+from trading_rlhf.services.results import summary
+from trading_rlhf.services.review_chart import CHART_BARS, MEAN_BARS
+from trading_rlhf.services.review_item import build_item, preview
+from trading_rlhf.services.review_mask import Mask, mask_for
+from trading_rlhf.services.review_views import (
+    LastAnswer,
+    ResizePreview,
+    ReviewItem,
+    ReviewPage,
+    ReviewProgress,
+)
+from trading_rlhf.services.review_words import VERDICTS, ago, headline
+from trading_rlhf.services.runs import load_bars, open_run
+from trading_rlhf.services.secrets import Secrets
+from trading_rlhf.store import Event, last_event
+from trading_rlhf.types import Clock
+
+__all__ = ["ReviewService", "Verdict"]
+
+_LOOKBACK: Final = CHART_BARS + MEAN_BARS - 1
+
+
+class ReviewService:
+    """One run's review desk, for every reviewer who is logged in to it."""
+
+    def __init__(self, run_dir: str | Path, secrets: Secrets, clock: Clock) -> None:
+        """Open the run.
+
+        Args:
+            run_dir: ``runs/<name>``.
+            secrets: the audit key.
+            clock: the present.
+
+        Raises:
+            RunError: there is no such run.
+            DataError: its bars cannot be loaded.
+        """
+        self._run = open_run(run_dir, secrets, clock)
+        self._bars = load_bars(self._run)
+        self._desk = ReviewDesk(self._run.store, clock)
+        self._clock = clock
+        self._proposals: dict[str, Proposal] = {}
+        self._by_bar: dict[tuple[str, str, int], list[Proposal]] = {}
+
+    def close(self) -> None:
+        """Close the run's database."""
+        self._run.close()
+
+    def page(self, reviewer: str) -> ReviewPage:
+        """Return everything the page shows to this reviewer now.
+
+        Args:
+            reviewer: account id, from the login.
+        """
+        queued = self._desk.next_item(reviewer)
+        return ReviewPage(
+            item=None if queued is None else self._item(queued),
+            progress=self._progress(reviewer),
+            last=self._last_answer(reviewer),
+            undo_token=random_source.token_hex(16),
+            simulated=self._simulated(),
+        )
+
+    def preview(self, item: ReviewItem, weight_percent: float) -> ResizePreview:
+        """Say what a resized trade would be.
+
+        Args:
+            item: the item on the screen.
+            weight_percent: weight asked for (percent of equity).
+        """
+        proposal = self._proposal(item.proposal_id)
+        return preview(proposal, self._mask(proposal), weight_percent / 100)
+
+    def submit(
+        self,
+        reviewer: str,
+        item: ReviewItem,
+        verdict: Verdict,
+        *,
+        stars: int | None = None,
+        tags: tuple[str, ...] = (),
+        note: str = "",
+        resize_percent: float | None = None,
+    ) -> None:
+        """Store an answer; a second call for the same item on the screen stores nothing new.
+
+        Args:
+            reviewer: account id, from the login.
+            item: the item that was on the screen.
+            verdict: approve, reject, resize or cannot_tell.
+            stars: rating, 0 for one star to 4 for five; None when not rated.
+            tags: reasons chosen.
+            note: free text.
+            resize_percent: weight asked for (percent of equity), with "resize" only.
+
+        Raises:
+            ReviewError: the item has expired or is closed, or the answer is malformed; nothing
+                is stored, and the sentence repeats the note.
+        """
+        if verdict == "resize":
+            shown = None if resize_percent is None else self.preview(item, resize_percent)
+            if shown is None or not shown.allowed:
+                low, high = item.resize.minimum, item.resize.maximum
+                raise ReviewError(
+                    f"a resized weight must lie between {low}% and {high}%",
+                    f"{resize_percent}%",
+                    "Choose another weight, or approve or reject the trade.",
+                )
+        self._desk.submit(
+            reviewer,
+            item.proposal_id,
+            verdict,
+            token=item.token,
+            seconds=max(0.0, (self._clock() - item.shown_at).total_seconds()),
+            rating=None if stars is None else stars + 1,
+            tags=tags,
+            note=note.strip() or None,
+            resized_to=None if resize_percent is None else resize_percent / 100,
+        )
+
+    def undo(self, reviewer: str, token: str) -> bool:
+        """Take back this reviewer's last answer; its item comes back first.
+
+        Args:
+            reviewer: account id, from the login.
+            token: the page's ``undo_token``: a doubled key press takes back one answer.
+
+        Returns:
+            False when there was nothing to take back.
+        """
+        return self._desk.undo(reviewer, token) is not None
+
+    def _item(self, queued: QueueItem) -> ReviewItem:
+        proposal = queued.proposal
+        self._remember(proposal)
+        key = (proposal.market, proposal.mode, proposal.bar)
+        siblings = [
+            other
+            for other in self._by_bar[key]
+            if other.id != proposal.id and other.policy_id == proposal.policy_id
+        ]
+        history = self._history(proposal)
+        return build_item(
+            proposal,
+            siblings,
+            history,
+            self._mask(proposal),
+            token=queued.token,
+            now=self._clock(),
+        )
+
+    def _history(self, proposal: Proposal) -> PriceHistory:
+        """Return the bars up to the decision, from the very bars it was decided on."""
+        bars, t = self._bars, proposal.bar
+        known = proposal.symbol in bars.symbols and t < len(bars.dates)
+        if not known or session_close(bars.dates[t]) != proposal.known_at:
+            raise ReviewError(
+                "a trade is shown on the bars that it was decided on",
+                f"data in {self._run.path} that has changed since",
+                "Restore the data, or propose again.",
+            )
+        return bars.known_at(t, bars.symbols.index(proposal.symbol), _LOOKBACK)
+
+    def _mask(self, proposal: Proposal) -> Mask:
+        return mask_for(proposal, self._bars.symbols)
+
+    def _proposal(self, proposal_id: str) -> Proposal:
+        if proposal_id not in self._proposals:
+            self._index()
+        return self._proposals[proposal_id]
+
+    def _remember(self, proposal: Proposal) -> None:
+        if proposal.id not in self._proposals:
+            self._index()
+
+    def _index(self) -> None:
+        """Read the proposals again; stored ones never change, so each is read once."""
+        by_bar: defaultdict[tuple[str, str, int], list[Proposal]] = defaultdict(list)
+        proposals = self._desk.proposals()
+        for proposal in proposals:
+            by_bar[proposal.market, proposal.mode, proposal.bar].append(proposal)
+        self._by_bar = by_bar
+        self._proposals = {proposal.id: proposal for proposal in proposals}
+
+    def _progress(self, reviewer: str) -> ReviewProgress:
+        progress = self._desk.progress(reviewer)
+        with self._run.store.read() as session:
+            newest = last_event(session, "reward_model")
+        queue = "1 waits" if progress.queue == 1 else f"{progress.queue:,} wait"
+        return ReviewProgress(
+            text=_progress_text(progress, newest),
+            fraction=round(min(1.0, progress.usable / progress.needed), 3),
+            queue=f"{queue} in the queue",
+        )
+
+    def _last_answer(self, reviewer: str) -> LastAnswer | None:
+        answers = self._desk.standing_answers(reviewers=[reviewer])
+        if not answers:
+            return None
+        answer = answers[-1]
+        proposal = self._proposal(answer.proposal_id)
+        note = self._desk.notes([answer]).get(answer.event_id, "")
+        return LastAnswer(text=self._answer_text(answer, proposal), note=note)
+
+    def _answer_text(self, answer: Answer, proposal: Proposal) -> str:
+        mask = self._mask(proposal)
+        trade = headline(proposal, proposal.target, mask.name(proposal.symbol), mask.hidden)
+        return f"{VERDICTS[answer.verdict]}: {trade}, {ago(answer.at, self._clock())}"
+
+    def _simulated(self) -> bool:
+        content = summary(self._run.path)
+        return bool(content and content.get("simulated"))
+
+
+def _progress_text(progress: DeskProgress, newest: Event | None) -> str:
+    """Count up to the first fit; then say how well the newest reward model does."""
+    if newest is None:
+        if progress.usable < progress.needed:
+            return f"{progress.usable} of {progress.needed} until the first fit"
+        return f"{progress.usable} answers, the first fit is due"
+    payload = newest.payload
+    number, accuracy, held_out = (payload.get(name) for name in ("number", "accuracy", "held_out"))
+    name = "Reward model" if number is None else f"Reward model {number}"
+    if accuracy is None or not held_out:
+        return f"{name}: not enough answers yet for an accuracy"
+    return f"{name}: held-out accuracy {accuracy:.2f} on {held_out} answers"
