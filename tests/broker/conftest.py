@@ -1,6 +1,7 @@
 """Proposals, answers, signals and bars with one line each."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from trading_rlhf.broker import Approval, Signal
+from trading_rlhf.accounting import CostModel
+from trading_rlhf.broker import Approval, Order, OrderState, PaperBroker, Signal
 from trading_rlhf.feedback import Answer
 from trading_rlhf.market import Bars, session_close, session_open
 from trading_rlhf.proposals import Proposal
@@ -162,3 +164,73 @@ def signal_for(make_signal) -> Callable[..., Signal]:
         )  # fmt: skip
 
     return make
+
+
+class Crash(BaseException):
+    """A power cut: nothing in the program may catch it."""
+
+
+class RemoteBroker(PaperBroker):
+    """A broker at the far end of a line that can fail; counts what really arrives."""
+
+    embedded = False
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.arrived: list[str] = []
+        self.before: BaseException | None = None
+        self.after: BaseException | None = None
+        self.dead: BaseException | None = None
+
+    def submit(self, order: Order) -> None:
+        if self.before:
+            raise self.before
+        if super().lookup(order.client_order_id) is None:
+            super().submit(order)
+            self.arrived.append(order.client_order_id)
+        if self.after:
+            raise self.after
+
+    def lookup(self, client_order_id: str) -> OrderState | None:
+        if self.dead:
+            raise self.dead
+        return super().lookup(client_order_id)
+
+
+class CrashingStore:
+    """A store whose n-th write dies, before its commit or just after it."""
+
+    def __init__(self, store: Store, at: int, when: str) -> None:
+        self._store, self._left, self._when = store, at, when
+        self.crashed = False
+
+    def read(self):
+        return self._store.read()
+
+    @contextmanager
+    def write(self):
+        self._left -= 1
+        dies = self._left == -1
+        with self._store.write() as session:
+            yield session
+            if dies and self._when == "before":
+                self.crashed = True
+                raise Crash
+        if dies:
+            self.crashed = True
+            raise Crash
+
+
+@pytest.fixture
+def crash() -> type[BaseException]:
+    return Crash
+
+
+@pytest.fixture
+def remote() -> RemoteBroker:
+    return RemoteBroker(CostModel(), 1_000_000.0, name="remote")
+
+
+@pytest.fixture
+def crashing_store(store) -> Callable[[int, str], CrashingStore]:
+    return lambda at, when: CrashingStore(store, at, when)

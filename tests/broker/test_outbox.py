@@ -1,0 +1,364 @@
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from trading_rlhf.accounting import BPS, CostModel
+from trading_rlhf.broker import (
+    PaperBroker,
+    Refusal,
+    advance_session,
+    client_order_id,
+    open_paper_broker,
+    read_orders,
+    reconcile,
+    resume,
+    send,
+    store_refusals,
+    working_orders,
+)
+from trading_rlhf.store import read_events, verify, write_head
+
+EQUITY = 1_000_000.0
+
+
+@pytest.fixture
+def bars(make_bars):
+    return make_bars()
+
+
+@pytest.fixture
+def signal(signal_for, bars, clock):
+    """Buy AAPL for 30% of equity, decided at the close of bar 0; the clock stands an hour later."""
+    made = signal_for(bars, 0, "AAPL", 0.3, EQUITY)
+    clock.set(made.decided_at + timedelta(hours=1))
+    return made
+
+
+def kinds(store, stream: str) -> list[str]:
+    with store.read() as session:
+        return [event.kind for event in read_events(session, stream)]
+
+
+def only_order(store, broker):
+    with store.read() as session:
+        (record,) = read_orders(session, broker.name).values()
+    return record
+
+
+def test_the_events_tell_the_whole_story(store, signal, bars, clock, tmp_path) -> None:
+    broker = PaperBroker(CostModel(), EQUITY)
+    report = send(store, broker, [signal], clock)
+    assert len(report.sent) == 1
+    clock.set(signal.valid_until + timedelta(hours=8))
+    advance_session(store, broker, bars, 1)
+    assert kinds(store, "signal") == ["released"]
+    assert kinds(store, "order") == ["intent", "sent", "filled"]
+    assert kinds(store, "fill") == ["fill", "session"]
+    with store.read() as session:
+        released = read_events(session, "signal")[0]
+        intent = read_events(session, "order")[0]
+        fill = read_events(session, "fill")[0]
+    assert released.payload["signal"] == signal.to_json()
+    assert released.subject == signal.proposal_id
+    assert intent.key == fill.subject == released.key == report.sent[0]
+    assert fill.payload["fill"]["price"] == pytest.approx(bars.open[1, 0] * (1 + 2 * BPS))
+    assert fill.payload["law"] == pytest.approx(
+        {
+            "predicted_price": bars.open[1, 0] * (1 + 2 * BPS),
+            "predicted_bps": 2.0,
+            "realised_bps": 2.0,
+            "drift_bps": 0.0,
+        },
+        abs=1e-7,
+    )
+    write_head(store, tmp_path / "head.json")
+    assert verify(store, tmp_path / "head.json").ok
+
+
+def test_the_same_signal_twice_makes_one_order(store, signal, remote, clock) -> None:
+    first = send(store, remote, [signal], clock)
+    second = send(store, remote, [signal, signal], clock)
+    assert remote.arrived == first.sent
+    assert (second.sent, second.already) == ([], first.sent * 2)
+    assert kinds(store, "order") == ["intent", "sent"]
+
+
+def test_the_id_depends_on_the_decision_alone(signal) -> None:
+    def key(**changes):
+        values = {
+            "account": "paper",
+            "strategy": "us4",
+            "decided_at": signal.decided_at,
+            "symbol": "AAPL",
+            "revision": 0,
+        }
+        return client_order_id(**(values | changes))
+
+    there = signal.decided_at.astimezone(timezone(timedelta(hours=9)))
+    assert key(decided_at=there) == key()
+    assert len(key()) == 32
+    others = [
+        {"account": "other"},
+        {"strategy": "sp20"},
+        {"decided_at": signal.decided_at + timedelta(days=1)},
+        {"symbol": "IBM"},
+        {"revision": 1},
+    ]
+    assert len({key(), *(key(**changes) for changes in others)}) == 6
+
+
+def test_the_id_is_the_same_in_every_process() -> None:
+    code = (
+        "from datetime import datetime, UTC; from trading_rlhf.broker import client_order_id;"
+        "print(client_order_id('paper', 'us4', datetime(2026, 1, 5, 21, tzinfo=UTC), 'AAPL', 0))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    moment = datetime(2026, 1, 5, 21, tzinfo=UTC)
+    assert run.stdout.strip() == client_order_id("paper", "us4", moment, "AAPL", 0)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("at", [0, 1])
+def test_a_crash_at_any_write_sends_exactly_once(
+    store, signal, remote, bars, clock, crash, crashing_store, at, when
+) -> None:
+    """Write 0 stores the intent, then the order leaves, write 1 stores the acknowledgement."""
+    with pytest.raises(crash):
+        send(crashing_store(at, when), remote, [signal], clock)
+    assert len(remote.arrived) == at
+    resume(store, remote, clock)
+    send(store, remote, [signal], clock)
+    assert len(remote.arrived) == 1
+    assert resume(store, remote, clock).sent == []
+    assert only_order(store, remote).step == "sent"
+    remote.advance(bars, 1)
+    resume(store, remote, clock)
+    resume(store, remote, clock)
+    assert only_order(store, remote).step == "filled"
+    assert kinds(store, "fill") == ["fill"]
+    assert reconcile(store, remote).agrees
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_crash_around_the_send_itself(store, signal, remote, clock, crash, moment) -> None:
+    setattr(remote, moment, crash())
+    with pytest.raises(crash):
+        send(store, remote, [signal], clock)
+    assert kinds(store, "order") == ["intent"]
+    remote.before = remote.after = None
+    report = resume(store, remote, clock)
+    assert report.sent == remote.arrived
+    assert len(remote.arrived) == 1
+    assert kinds(store, "order") == ["intent", "sent"]
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_an_unknown_outcome_is_looked_up_and_not_resent(
+    store, signal, remote, clock, moment
+) -> None:
+    setattr(remote, moment, TimeoutError("no answer"))
+    report = send(store, remote, [signal], clock)
+    assert (report.sent, len(report.unknown)) == ([], 1)
+    again = send(store, remote, [signal], clock)
+    assert again.already == report.unknown
+    assert len(remote.arrived) == (1 if moment == "after" else 0)
+    remote.before = remote.after = None
+    remote.dead = TimeoutError("still no answer")
+    assert resume(store, remote, clock).unknown == report.unknown
+    assert len(remote.arrived) == (1 if moment == "after" else 0)
+    remote.dead = None
+    resume(store, remote, clock)
+    assert len(remote.arrived) == 1
+    assert kinds(store, "order") == ["intent", "unknown", "sent"]
+
+
+def test_an_acknowledged_order_that_vanished_is_reported_and_never_resent(
+    store, signal, remote, clock
+) -> None:
+    report = send(store, remote, [signal], clock)
+    remote._working.clear()
+    assert resume(store, remote, clock).unknown == report.sent
+    assert len(remote.arrived) == 1
+
+
+def test_an_intent_that_never_left_expires(store, signal, remote, clock, crash) -> None:
+    remote.before = crash()
+    with pytest.raises(crash):
+        send(store, remote, [signal], clock)
+    remote.before = None
+    clock.set(signal.valid_until + timedelta(seconds=1))
+    (refusal,) = resume(store, remote, clock).refusals
+    assert remote.arrived == []
+    assert "it was valid until 2026-01-05 14:30 UTC" in refusal.sentence
+    assert only_order(store, remote).step == "expired"
+
+
+@pytest.mark.parametrize(
+    ("reason", "sentence"),
+    [
+        ("expired", "it was valid until 2026-01-05 14:30 UTC"),
+        ("halted", "the halt file"),
+        ("simulated", "it rests on simulated answers, and remote is not the embedded broker"),
+    ],
+)
+def test_what_must_not_leave_makes_no_order(
+    store, signal_for, bars, remote, clock, tmp_path, reason, sentence
+) -> None:
+    signal = signal_for(bars, 0, "AAPL", 0.3, EQUITY, simulated=reason == "simulated")
+    halt = tmp_path / "HALT"
+    if reason == "halted":
+        halt.touch()
+    late = timedelta(days=9) if reason == "expired" else timedelta(hours=1)
+    clock.set(signal.decided_at + late)
+    for _ in range(2):
+        report = send(store, remote, [signal], clock, halt_file=halt)
+        assert report.sent == []
+        assert sentence in report.refusals[0].sentence
+    assert remote.arrived == []
+    assert kinds(store, "order") == []
+    assert kinds(store, "signal") == ["refused"]
+
+
+def test_a_halt_that_is_lifted_lets_the_order_out(
+    store, signal, remote, clock, crash, tmp_path
+) -> None:
+    halt = tmp_path / "HALT"
+    remote.before = crash()
+    with pytest.raises(crash):
+        send(store, remote, [signal], clock, halt_file=halt)
+    remote.before = None
+    halt.touch()
+    assert "halt file" in resume(store, remote, clock, halt_file=halt).refusals[0].sentence
+    assert remote.arrived == []
+    halt.unlink()
+    assert resume(store, remote, clock, halt_file=halt).sent == remote.arrived
+
+
+def test_the_embedded_broker_takes_simulated_signals(store, signal_for, bars, clock) -> None:
+    signal = signal_for(bars, 0, "AAPL", 0.3, EQUITY, simulated=True)
+    clock.set(signal.decided_at)
+    assert len(send(store, PaperBroker(CostModel(), EQUITY), [signal], clock).sent) == 1
+
+
+def test_a_refusal_of_the_broker_is_stored(store, signal, clock) -> None:
+    ruined = PaperBroker(CostModel(), 0.0)
+    report = send(store, ruined, [signal], clock)
+    assert "paper refused it: an account must have equity" in report.refusals[0].sentence
+    assert kinds(store, "order") == ["intent", "refused"]
+    assert resume(store, ruined, clock).refusals == []
+
+
+def test_another_size_for_the_same_decision_needs_a_revision(
+    store, signal, signal_for, bars, remote, clock
+) -> None:
+    send(store, remote, [signal], clock)
+    other = signal_for(bars, 0, "AAPL", 0.1, EQUITY)
+    report = send(store, remote, [other], clock)
+    assert "raise the revision" in report.refusals[0].sentence
+    revised = signal_for(bars, 0, "AAPL", 0.1, EQUITY, revision=1)
+    assert len(send(store, remote, [revised], clock).sent) == 1
+    (left,) = working_orders(store, remote.name)
+    assert left.shares == pytest.approx(other.shares)
+    assert kinds(store, "order") == ["intent", "sent", "intent", "canceled", "sent"]
+    remote.advance(bars, 1)
+    assert remote.positions() == pytest.approx({"AAPL": other.shares})
+
+
+def test_a_later_decision_replaces_a_waiting_order_and_not_the_reverse(
+    store, signal_for, bars, remote, clock
+) -> None:
+    old = signal_for(bars, 0, "AAPL", 0.3, EQUITY)
+    new = signal_for(bars, 1, "AAPL", 0.1, EQUITY)
+    clock.set(old.decided_at)
+    send(store, remote, [old], clock)
+    clock.set(new.decided_at)
+    send(store, remote, [new], clock)
+    (left,) = working_orders(store, remote.name)
+    assert left.known_at == new.known_at
+    clock.set(old.decided_at)
+    late = signal_for(bars, 0, "AAPL", 0.2, EQUITY, strategy="other")
+    report = send(store, remote, [late], clock)
+    assert "a later order for the same asset replaces it" in report.refusals[0].sentence
+
+
+def test_a_superseded_intent_is_not_sent_after_a_crash(
+    store, signal_for, bars, remote, clock, crash
+) -> None:
+    first = signal_for(bars, 0, "AAPL", 0.3, EQUITY)
+    clock.set(first.decided_at)
+    remote.before = crash()
+    with pytest.raises(crash):
+        send(store, remote, [first], clock)
+    with pytest.raises(crash):
+        send(store, remote, [signal_for(bars, 0, "AAPL", 0.1, EQUITY, revision=1)], clock)
+    remote.before = None
+    resume(store, remote, clock)
+    assert len(remote.arrived) == 1
+    remote.advance(bars, 1)
+    assert remote.positions()["AAPL"] == pytest.approx(0.1 * EQUITY / bars.raw_close[0, 0])
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_the_embedded_account_survives_a_crash_anywhere(
+    store, signal, bars, clock, crash, crashing_store, at, when
+) -> None:
+    """Its memory dies with the program; what is stored brings it back, and nothing fills twice."""
+    straight = PaperBroker(CostModel(), EQUITY)
+    failing = crashing_store(at, when)
+    broker = open_paper_broker(store, CostModel(), EQUITY)
+
+    def run() -> None:
+        send(failing, broker, [signal], clock)
+        advance_session(failing, broker, bars, 1)
+
+    with pytest.raises(crash):
+        run()
+    broker = open_paper_broker(store, CostModel(), EQUITY)
+    resume(store, broker, clock)
+    send(store, broker, [signal], clock)
+    if broker.books.session is None:
+        advance_session(store, broker, bars, 1)
+    again = open_paper_broker(store, CostModel(), EQUITY)
+    assert again.books == broker.books
+    assert kinds(store, "fill") == ["fill", "session"]
+    assert only_order(store, broker).step == "filled"
+    assert again.lookup(only_order(store, broker).order.client_order_id).status == "filled"
+    assert reconcile(store, again).agrees
+    straight.submit(only_order(store, broker).order)
+    straight.advance(bars, 1)
+    assert again.books == straight.books
+
+
+def test_an_expired_order_is_stored_with_its_reason(store, signal, make_bars, clock) -> None:
+    broker = PaperBroker(CostModel(), EQUITY)
+    send(store, broker, [signal], clock)
+    volume = make_bars().volume.copy()
+    volume[1, 0] = 0.0
+    advance_session(store, broker, make_bars(volume=volume), 1)
+    record = only_order(store, broker)
+    assert (record.step, record.reason) == ("expired", "AAPL had no trade on 2026-01-05")
+
+
+def test_accounts_in_one_store_stay_apart(store, signal, bars, clock) -> None:
+    one = PaperBroker(CostModel(), EQUITY, name="one")
+    two = PaperBroker(CostModel(), EQUITY, name="two")
+    send(store, one, [signal], clock)
+    send(store, two, [signal], clock)
+    advance_session(store, one, bars, 1)
+    assert only_order(store, one).step == "filled"
+    assert only_order(store, two).step == "sent"
+    assert open_paper_broker(store, CostModel(), EQUITY, name="two").books.session is None
+
+
+def test_a_refusal_is_stored_once(store) -> None:
+    refusal = Refusal("p1", "AAPL", "AAPL was not sent because it rained.")
+    store_refusals(store, [refusal, refusal])
+    store_refusals(store, [refusal])
+    assert kinds(store, "signal") == ["refused"]
+    with store.read() as session:
+        (event,) = read_events(session, "signal")
+    assert event.subject == "p1"
+    assert event.payload == {"symbol": "AAPL", "sentence": refusal.sentence}
