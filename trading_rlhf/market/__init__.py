@@ -15,6 +15,7 @@ from trading_rlhf.market.features import (
 from trading_rlhf.market.sources import load_sample, read_bars, sample_names, write_bars
 from trading_rlhf.market.splits import time_split, walk_forward
 from trading_rlhf.market.synthetic import PlantedMarket, planted_market
+from trading_rlhf.market.yahoo import FetchResult, SymbolFetch, fetch_bars
 
 __all__ = [
     "Bars",
@@ -23,6 +24,9 @@ __all__ = [
     "read_bars",
     "sample_names",
     "write_bars",
+    "fetch_bars",
+    "FetchResult",
+    "SymbolFetch",
     "next_session",
     "session_close",
     "session_open",
