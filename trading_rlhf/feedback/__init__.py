@@ -18,6 +18,7 @@ from trading_rlhf.feedback.accounts import (
     reset_password,
     update_account,
 )
+from trading_rlhf.feedback.neighbours import Neighbour, nearest
 from trading_rlhf.feedback.records import (
     KNOWN_TAGS,
     Answer,
@@ -28,12 +29,15 @@ from trading_rlhf.feedback.records import (
     Verdict,
 )
 from trading_rlhf.feedback.review import ReviewDesk
+from trading_rlhf.feedback.reviewers import Agreement, agreement, weights_by_reviewer
 
 __all__ = [
     "KNOWN_TAGS",
     "Account",
+    "Agreement",
     "Answer",
     "LoginSession",
+    "Neighbour",
     "Progress",
     "QueueItem",
     "LateAnswerError",
@@ -41,6 +45,7 @@ __all__ = [
     "Role",
     "Submission",
     "Verdict",
+    "agreement",
     "authenticate",
     "change_password",
     "check_csrf",
@@ -49,9 +54,11 @@ __all__ = [
     "erase_account",
     "get_account",
     "list_accounts",
+    "nearest",
     "open_session",
     "read_session",
     "require_role",
     "reset_password",
     "update_account",
+    "weights_by_reviewer",
 ]

@@ -145,7 +145,7 @@ def authenticate(store: Store, name: str, password: str, clock: Clock) -> Accoun
     # Counted before the password is looked at: parallel guesses cannot slip past the limit.
     _count_attempt(store, key, clock())
     with store.read() as session:
-        row = session.scalar(select(AccountRow).where(AccountRow.name == name.strip().lower()))
+        row = session.scalar(select(AccountRow).where(AccountRow.name == _typed(name)))
     known = row.password_hash if row is not None and row.active else None
     fits = verify_password(known or dummy_hash(), password)
     if row is None or known is None or not fits:
@@ -320,11 +320,9 @@ def require_role(account: Account, *roles: Role) -> None:
 def _clean_name(name: str) -> str:
     clean = name.strip().lower()
     if not _NAME.fullmatch(clean) or clean.startswith(("person-", "erased-")):
-        raise AccessError(
-            "a name has 1 to 40 letters, digits, dots, dashes or underscores",
-            f"{name[:60]!r}",
-            "Choose another, not beginning with person- or erased-.",
-        )
+        must = "a name has 1 to 40 letters, digits, dots, dashes or underscores"
+        remedy = "Choose another, not beginning with person- or erased-."
+        raise AccessError(must, f"{name[:60]!r}", remedy)
     return clean
 
 
@@ -333,9 +331,13 @@ def _check_role(role: str) -> None:
         raise AccessError("a role must be known", role, f"Use one of {', '.join(get_args(Role))}.")
 
 
+def _typed(name: str) -> str:
+    """Return a name as it is looked up; what no database can hold becomes a question mark."""
+    return name.strip().lower().replace("\0", "?").encode("utf-8", "replace").decode()
+
+
 def _name_key(name: str) -> str:
-    clean = name.strip().lower().encode("utf-8", "surrogatepass")
-    return hashlib.sha256(clean).hexdigest()
+    return hashlib.sha256(_typed(name).encode()).hexdigest()
 
 
 def _count_attempt(store: Store, key: str, now: datetime) -> None:

@@ -220,7 +220,7 @@ def _clear_errors() -> Iterator[None]:
     """Turn a database error into one sentence without the statement and its values."""
     try:
         yield
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, UnicodeEncodeError) as error:
         cause = str(getattr(error, "orig", None) or type(error).__name__).splitlines()[0]
         raise StoreError(
             "the database must accept this", cause, "Check the file, its space and its rights."

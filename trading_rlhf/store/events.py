@@ -22,6 +22,7 @@ __all__ = [
     "append",
     "append_many",
     "find_events",
+    "from_row",
     "last_event",
     "read_events",
 ]
