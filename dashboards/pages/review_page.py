@@ -157,7 +157,7 @@ def _show_resize(item: ReviewItem) -> None:
     row = st.container(horizontal=True, key="presets")
     for number, (label, preset) in enumerate(item.resize.presets, start=1):
         row.button(label, shortcut=str(number), on_click=_set_weight, args=(preset,))
-    row.button("Keep", shortcut="Esc", on_click=_stop_resizing)
+    row.button("Back", shortcut="Esc", on_click=_stop_resizing)
 
 
 def _show_answers(item: ReviewItem | None, last: LastAnswer | None) -> None:

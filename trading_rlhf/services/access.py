@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from itsdangerous import BadData, TimestampSigner
+from itsdangerous import BadData, Signer, TimestampSigner
 
 from trading_rlhf.errors import AccessError
 from trading_rlhf.feedback import (
@@ -57,6 +57,18 @@ class OpenedSession:
     max_age: int
 
 
+class _ClockSigner(TimestampSigner):
+    """Stamps login forms with the time of the service's clock."""
+
+    def __init__(self, key: str, clock: Clock) -> None:
+        super().__init__(key, salt="login form")
+        self._clock = clock
+
+    def get_timestamp(self) -> int:
+        """Return the present in seconds."""
+        return int(self._clock().timestamp())
+
+
 class AccessService:
     """Who may use the dashboard of one run."""
 
@@ -73,8 +85,8 @@ class AccessService:
         """
         self._run = open_run(run_dir, secrets, clock)
         self._clock = clock
-        self._session_signer = TimestampSigner(secrets.session_key, salt="session")
-        self._form_signer = TimestampSigner(secrets.session_key, salt="login form")
+        self._session_signer = Signer(secrets.session_key, salt="session")
+        self._form_signer = _ClockSigner(secrets.session_key, clock)
 
     def close(self) -> None:
         """Close the run's database."""
@@ -133,7 +145,7 @@ class AccessService:
         if not cookie:
             return None
         try:
-            token = self._session_signer.unsign(cookie, max_age=_SESSION_SECONDS).decode()
+            token = self._session_signer.unsign(cookie).decode()
         except (BadData, UnicodeError):
             return None
         return read_session(self._run.store, token, self._clock)

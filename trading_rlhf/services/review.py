@@ -24,7 +24,7 @@ from trading_rlhf.services.review_views import (
 from trading_rlhf.services.review_words import VERDICTS, ago, headline
 from trading_rlhf.services.runs import load_bars, open_run
 from trading_rlhf.services.secrets import Secrets
-from trading_rlhf.store import Event, last_event
+from trading_rlhf.store import Event, read_events
 from trading_rlhf.types import Clock
 
 __all__ = ["ReviewService", "Verdict"]
@@ -197,10 +197,10 @@ class ReviewService:
     def _progress(self, reviewer: str) -> ReviewProgress:
         progress = self._desk.progress(reviewer)
         with self._run.store.read() as session:
-            newest = last_event(session, "reward_model")
+            fits = read_events(session, "reward_model", "fitted")
         queue = "1 waits" if progress.queue == 1 else f"{progress.queue:,} wait"
         return ReviewProgress(
-            text=_progress_text(progress, newest),
+            text=_progress_text(progress, fits),
             fraction=round(min(1.0, progress.usable / progress.needed), 3),
             queue=f"{queue} in the queue",
         )
@@ -224,15 +224,14 @@ class ReviewService:
         return bool(content and content.get("simulated"))
 
 
-def _progress_text(progress: DeskProgress, newest: Event | None) -> str:
+def _progress_text(progress: DeskProgress, fits: list[Event]) -> str:
     """Count up to the first fit; then say how well the newest reward model does."""
-    if newest is None:
+    if not fits:
         if progress.usable < progress.needed:
             return f"{progress.usable} of {progress.needed} until the first fit"
         return f"{progress.usable} answers, the first fit is due"
-    payload = newest.payload
-    number, accuracy, held_out = (payload.get(name) for name in ("number", "accuracy", "held_out"))
-    name = "Reward model" if number is None else f"Reward model {number}"
-    if accuracy is None or not held_out:
-        return f"{name}: not enough answers yet for an accuracy"
-    return f"{name}: held-out accuracy {accuracy:.2f} on {held_out} answers"
+    quality = fits[-1].payload.get("quality")
+    if quality is None:
+        return f"Reward model {len(fits)}: not enough answers yet for an accuracy"
+    accuracy, answers = quality["accuracy"], quality["answers"]
+    return f"Reward model {len(fits)}: held-out accuracy {accuracy:.2f} on {answers} answers"

@@ -26,7 +26,7 @@ __all__ = ["build_item", "preview"]
 _BANNERS = {
     "live": Banner("live", "Live", "an approval lets this order go out"),
     "history": Banner("history", "History", "symbol and date are hidden, the price is rebased"),
-    "practice": Banner("practice", "Practice", "has a known answer and trains nothing"),
+    "practice": Banner("practice", "Practice", "has a known answer; symbol and date are hidden"),
 }
 _UNKNOWN = "n/a"
 _SIBLINGS = 3

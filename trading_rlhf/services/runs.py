@@ -4,17 +4,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import yaml
-
+from trading_rlhf.config import RunConfig, read_config
 from trading_rlhf.errors import RunError
-from trading_rlhf.market import Bars, load_sample, read_bars
+from trading_rlhf.market import Bars, load_sample, read_bars, sample_names
 from trading_rlhf.services.secrets import Secrets
 from trading_rlhf.store import Store, open_store
-from trading_rlhf.types import Clock, JsonDict
+from trading_rlhf.types import Clock
 
 __all__ = ["Run", "open_run", "load_bars", "system_clock"]
-
-_FILES = (".csv", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -23,12 +20,12 @@ class Run:
 
     Attributes:
         path: the run directory.
-        config: content of ``config.yaml``.
+        config: its settings, from ``config.yaml``.
         store: its database.
     """
 
     path: Path
-    config: JsonDict
+    config: RunConfig
     store: Store
 
     def close(self) -> None:
@@ -50,7 +47,8 @@ def open_run(path: str | Path, secrets: Secrets, clock: Clock) -> Run:
         clock: the present.
 
     Raises:
-        RunError: there is no such run, or its configuration cannot be read.
+        RunError: there is no such run.
+        ConfigError: its configuration cannot be read.
         StoreError: its database cannot be opened.
     """
     folder = Path(path)
@@ -61,7 +59,7 @@ def open_run(path: str | Path, secrets: Secrets, clock: Clock) -> Run:
             f"none in {folder}",
             "Make a run with 'trading-rlhf demo' or 'trading-rlhf review'.",
         )
-    config = _read_config(file)
+    config = read_config(file)
     return Run(folder, config, open_store(folder / "store.db", secrets.audit_key, clock))
 
 
@@ -69,23 +67,7 @@ def load_bars(run: Run) -> Bars:
     """Load the bars that a run was made on: a bundled sample, or a CSV or Parquet file.
 
     Raises:
-        RunError: the configuration names no data.
         DataError: the data is missing or wrong.
     """
-    name = run.config.get("data")
-    if not isinstance(name, str):
-        raise RunError(
-            "config.yaml must name its data", repr(name), "Write 'data: us4' or the path of a file."
-        )
-    return read_bars(Path(name)) if name.endswith(_FILES) else load_sample(name)
-
-
-def _read_config(file: Path) -> JsonDict:
-    try:
-        config = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        cause = str(error).splitlines()[0]
-        raise RunError(f"{file} must be readable YAML", cause, "Correct it.") from None
-    if not isinstance(config, dict):
-        raise RunError(f"{file} must hold names and values", repr(config)[:80], "Correct it.")
-    return config
+    name = run.config.data
+    return load_sample(name) if name in sample_names() else read_bars(Path(name))

@@ -60,6 +60,9 @@ def load_secrets(directory: Path = Path(".")) -> Secrets:
 
 
 def _append(path: Path, lines: str) -> None:
+    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    if before and not before.endswith("\n"):
+        lines = "\n" + lines
     # Only the owner may read it, from the moment it exists.
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
