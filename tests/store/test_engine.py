@@ -113,3 +113,13 @@ def test_an_error_in_the_middle_leaves_nothing(store):
 def test_a_reading_session_cannot_append(store):
     with store.read() as session, pytest.raises(StoreError, match="a writing session"):
         append(session, "data", "loaded", {}, actor="test")
+
+
+def test_a_reader_keeps_one_view(store):
+    with store.read() as session:
+        assert read_events(session, "trial") == []
+        with store.write() as other:
+            append(other, "trial", "run", {}, actor="a")
+        assert read_events(session, "trial") == []
+    with store.read() as session:
+        assert len(read_events(session, "trial")) == 1

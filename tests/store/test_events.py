@@ -1,7 +1,7 @@
 import sqlite3
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, insert, update
 
@@ -67,6 +67,7 @@ def test_an_unknown_stream_is_refused(store):
         append(session, "gossip", "run", {}, actor="test")
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(), st.one_of(st.text(), st.floats(allow_nan=False), st.integers())))
 def test_canonical_json_does_not_depend_on_order(value):
     try:

@@ -34,6 +34,11 @@ class Store:
 
     def __init__(self, engine: Engine, chain: Chain, clock: Clock) -> None:
         self._engine = engine
+        self._reader = (
+            engine
+            if _is_sqlite(engine.url)
+            else engine.execution_options(isolation_level="REPEATABLE READ")
+        )
         self._writer = engine.execution_options(writes=True)
         self.chain = chain
         self.clock = clock
@@ -69,7 +74,7 @@ class Store:
         Raises:
             StoreError: the database cannot be read.
         """
-        with _clear_errors(), self._session(self._engine, writes=False) as session:
+        with _clear_errors(), self._session(self._reader, writes=False) as session:
             yield session
 
     def close(self) -> None:
