@@ -1,0 +1,151 @@
+"""Policies and trainings on disk: safetensors for numbers, JSON for what they mean."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from trading_rlhf import __version__
+from trading_rlhf.agent.apg import TrainConfig, Training, start_training
+from trading_rlhf.agent.policy import Policy, PolicyConfig
+from trading_rlhf.errors import CheckpointError
+from trading_rlhf.store.weights import content_id, read_weights, write_weights
+from trading_rlhf.types import JsonDict
+
+__all__ = ["PolicyRecord", "save_policy", "load_policy", "save_training", "load_training"]
+
+
+@dataclass(frozen=True)
+class PolicyRecord:
+    """What a stored policy is.
+
+    Attributes:
+        id: first 16 hex digits of the sha256 of weights and config.
+        config: its PolicyConfig as a dict.
+        feature_names: inputs in order.
+        members: S.
+        data_sha256: hash of the bars it was trained on.
+        parent: id of the policy it started from, or None.
+        note: what it is ("base", "shaped").
+        code_version: version of this package.
+    """
+
+    id: str
+    config: JsonDict
+    feature_names: tuple[str, ...]
+    members: int
+    data_sha256: str
+    parent: str | None
+    note: str
+    code_version: str
+
+
+def save_policy(
+    policy: Policy,
+    directory: Path,
+    feature_names: tuple[str, ...],
+    data_sha256: str,
+    note: str,
+    parent: str | None = None,
+) -> PolicyRecord:
+    """Write ``<id>.safetensors`` and ``<id>.json`` into ``directory`` and return the record."""
+    tensors = dict(policy.state_dict())
+    config = policy.config.model_dump()
+    identity = content_id(tensors, {"config": config, "features": list(feature_names)})
+    record = PolicyRecord(
+        identity, config, feature_names, policy.members, data_sha256, parent, note, __version__
+    )
+    write_weights(directory / record.id, tensors, asdict(record))
+    return record
+
+
+def load_policy(directory: Path, policy_id: str) -> tuple[Policy, PolicyRecord]:
+    """Read a stored policy.
+
+    Raises:
+        CheckpointError: it is missing, damaged or not what its name says.
+    """
+    tensors, data = read_weights(directory / policy_id)
+    try:
+        record = PolicyRecord(**{**data, "feature_names": tuple(data["feature_names"])})
+        config = PolicyConfig(**record.config)
+        policy = Policy(len(record.feature_names), config, record.members, torch.Generator())
+        policy.load_state_dict(tensors)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(
+            "a checkpoint must hold a complete policy", f"{policy_id}: {error}", "Train it again."
+        ) from error
+    identity = content_id(
+        dict(policy.state_dict()),
+        {"config": record.config, "features": list(record.feature_names)},
+    )
+    if identity != policy_id:
+        raise CheckpointError(
+            "a checkpoint's content must match its id",
+            f"{identity} in the file named {policy_id}",
+            "Restore the file or train again.",
+        )
+    return policy, record
+
+
+def save_training(training: Training, path: Path, config: TrainConfig, identity: JsonDict) -> None:
+    """Write a training in progress to ``path`` (two files, each replaced atomically).
+
+    Args:
+        training: the state to keep.
+        path: file name without suffix.
+        config: settings it runs under.
+        identity: what must match at resumption (data hash, features, policy config).
+    """
+    tensors = {f"policy.{k}": v.detach() for k, v in training.policy.state_dict().items()}
+    for name, parameter in training.policy.named_parameters():
+        for key, value in training.optimizer.state.get(parameter, {}).items():
+            tensors[f"adam.{key}.{name}"] = torch.as_tensor(value)
+    tensors["generator"] = training.generator.get_state()
+    tensors["frozen"] = training.frozen
+    meta = {
+        "iteration": training.iteration,
+        "history": training.history,
+        "config": config.model_dump(),
+        "identity": identity,
+    }
+    # The iteration travels in both files: a kill between the two writes is then seen.
+    tensors["iteration"] = torch.tensor(training.iteration)
+    write_weights(path, tensors, meta)
+
+
+def load_training(
+    path: Path, policy: Policy, config: TrainConfig, identity: JsonDict
+) -> Training | None:
+    """Read a training back into ``policy``; None where nothing usable was kept.
+
+    Raises:
+        CheckpointError: it belongs to other settings or data.
+    """
+    if not path.with_suffix(".json").exists():
+        return None
+    tensors, meta = read_weights(path)
+    if meta["config"] != config.model_dump() or meta["identity"] != identity:
+        raise CheckpointError(
+            "a training goes on only with its own settings and data",
+            f"other settings in {path.with_suffix('.json')}",
+            "Delete that file to start anew, or restore the settings.",
+        )
+    if int(tensors["iteration"]) != meta["iteration"]:
+        return None
+    policy.load_state_dict(
+        {k.removeprefix("policy."): v for k, v in tensors.items() if k.startswith("policy.")}
+    )
+    generator = torch.Generator()
+    generator.set_state(tensors["generator"])
+    training = start_training(policy, config, generator)
+    for name, parameter in policy.named_parameters():
+        suffix = f".{name}"
+        training.optimizer.state[parameter] = {
+            key.removeprefix("adam.").removesuffix(suffix): value
+            for key, value in tensors.items()
+            if key.startswith("adam.") and key.endswith(suffix)
+        }
+    training.frozen = tensors["frozen"]
+    training.iteration, training.history = meta["iteration"], meta["history"]
+    return training

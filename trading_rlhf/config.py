@@ -1,0 +1,146 @@
+"""One configuration for a run, composed of the configs that stand beside their readers."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from trading_rlhf.accounting import CostModel
+from trading_rlhf.agent import PolicyConfig, TrainConfig
+from trading_rlhf.broker import LimitsConfig
+from trading_rlhf.env import GateConfig
+from trading_rlhf.errors import ConfigError
+from trading_rlhf.feedback.simulated import SimulatedDeskConfig
+from trading_rlhf.market import DEFAULT_FEATURES
+from trading_rlhf.reward import FitConfig, ShapingConfig
+
+__all__ = ["AskConfig", "ReplayConfig", "RunConfig", "read_config", "write_config"]
+
+
+class AskConfig(BaseModel):
+    """Which trades reviewers are asked about."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    answers: int = Field(300, ge=10, le=100_000, description="Verdicts the simulated desk gives.")
+    warmup: int = Field(
+        20, ge=0, le=250, description="Bars a portfolio lives under refusals before it is shown."
+    )
+    acceptance: float = Field(
+        0.35, gt=0, le=1, description="Share of trades executed in that time, drawn at random."
+    )
+    exploration: float = Field(
+        0.7, ge=0, description="Standard deviation of noise on the scores of half the questions."
+    )
+
+
+class ReplayConfig(BaseModel):
+    """The last sessions, replayed as if live: proposals, answers, orders, fills."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sessions: int = Field(40, ge=2, le=2000, description="Sessions at the end of the data.")
+    random_share: float = Field(
+        0.2, ge=0, le=1, description="Share of proposals shown whatever the filter says."
+    )
+
+
+class RunConfig(BaseModel):
+    """Everything a run depends on besides its data and its seed's random numbers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: str = Field("us4", description="A bundled sample or the path of a CSV or Parquet file.")
+    features: tuple[str, ...] = Field(
+        DEFAULT_FEATURES, min_length=1, description="Names in the feature registry, in order."
+    )
+    seed: int = Field(0, ge=0, lt=2**31, description="Seed of every random number in the run.")
+    train_fraction: float = Field(
+        0.68, gt=0.1, lt=0.95, description="Earlier share of the bars, used for fitting."
+    )
+    equity: float = Field(1e6, gt=0, description="Account value at the start (USD).")
+    costs: CostModel = Field(CostModel(), description="What trades and positions cost.")
+    policy: PolicyConfig = Field(PolicyConfig(), description="Shape of the policy.")
+    train: TrainConfig = Field(TrainConfig(), description="Training of the base policy.")
+    shape: TrainConfig = Field(
+        TrainConfig(iterations=90, learning_rate=1e-3),
+        description="The few iterations under the desk, from the base policy.",
+    )
+    gate: GateConfig = Field(GateConfig(), description="How the desk acts on trades.")
+    ask: AskConfig = Field(AskConfig(), description="Which trades are asked about.")
+    fit: FitConfig = Field(FitConfig(), description="Fit of the reward model.")
+    shaping: ShapingConfig = Field(ShapingConfig(), description="Optional price of disapproval.")
+    desk: SimulatedDeskConfig = Field(
+        SimulatedDeskConfig(), description="Who answers in a simulation."
+    )
+    placebos: int = Field(
+        5, ge=1, le=50, description="Shuffles of the answers over which the placebo is averaged."
+    )
+    replay: ReplayConfig = Field(ReplayConfig(), description="The live replay at the end.")
+    limits: LimitsConfig = Field(LimitsConfig(), description="Checks before an order is sent.")
+
+
+def read_config(path: Path | None, overrides: dict[str, Any] | None = None) -> RunConfig:
+    """Read a YAML file and apply overrides.
+
+    Args:
+        path: YAML file, or None for the defaults.
+        overrides: values by dotted name ("train.iterations").
+
+    Raises:
+        ConfigError: the file cannot be read, a key is unknown or a value out of range.
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ConfigError(
+                "a configuration is a readable YAML file",
+                f"{path}: {str(error).splitlines()[0]}",
+                "Correct the path or the file.",
+            ) from error
+        if not isinstance(loaded, dict):
+            raise ConfigError(
+                "a configuration holds keys and values", f"{path}: {loaded!r}", "See the README."
+            )
+        values = loaded
+    for name, value in (overrides or {}).items():
+        _set(values, name, value)
+    try:
+        return RunConfig(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(
+            f"{key}: {first['msg'][0].lower()}{first['msg'][1:]}",
+            repr(first["input"]),
+            _remedy(first["type"]),
+        ) from error
+
+
+def write_config(config: RunConfig, path: Path) -> None:
+    """Write the whole configuration as YAML, atomically."""
+    aside = path.with_suffix(".part")
+    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+    aside.write_text(text, encoding="utf-8")
+    os.replace(aside, path)
+
+
+def _set(values: dict[str, Any], name: str, value: Any) -> None:
+    *parents, last = name.replace("-", "_").split(".")
+    for parent in parents:
+        nested = values.setdefault(parent, {})
+        if not isinstance(nested, dict):
+            raise ConfigError(f"{parent} must be a section", repr(nested), "Correct the file.")
+        values = nested
+    values[last] = value
+
+
+def _remedy(kind: str) -> str:
+    if kind == "extra_forbidden":
+        known = ", ".join(RunConfig.model_fields)
+        return f"There is no such key; the sections are {known}."
+    return "Correct that value."

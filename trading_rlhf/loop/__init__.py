@@ -1,0 +1,48 @@
+"""The one place where the cycle closes: market, agent, desk, reward model, market."""
+
+from trading_rlhf.loop.asking import ask_about_history, simulate_answers, simulated_desk
+from trading_rlhf.loop.comparing import ARMS, Comparison, compare, out_of_sample_quality
+from trading_rlhf.loop.context import Context, SettableClock, load_bars, open_context
+from trading_rlhf.loop.demo import run_demo, single_user
+from trading_rlhf.loop.learning import Learned, answered_trades, learn, placebo_models
+from trading_rlhf.loop.replay import Replayed, live_proposals, release, replay
+from trading_rlhf.loop.reporting import (
+    arm_summary,
+    build_report,
+    figures_table,
+    verdict_sentences,
+    write_summary,
+)
+from trading_rlhf.loop.training import shape_policies, store_policy, train_base
+
+__all__ = [
+    "ARMS",
+    "Comparison",
+    "Context",
+    "Learned",
+    "Replayed",
+    "SettableClock",
+    "answered_trades",
+    "arm_summary",
+    "ask_about_history",
+    "build_report",
+    "compare",
+    "figures_table",
+    "learn",
+    "live_proposals",
+    "load_bars",
+    "open_context",
+    "out_of_sample_quality",
+    "placebo_models",
+    "release",
+    "replay",
+    "run_demo",
+    "shape_policies",
+    "simulate_answers",
+    "simulated_desk",
+    "single_user",
+    "store_policy",
+    "train_base",
+    "verdict_sentences",
+    "write_summary",
+]

@@ -1,0 +1,211 @@
+"""The whole loop once, on bundled data, with the simulated desk."""
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from trading_rlhf.agent import load_policy
+from trading_rlhf.config import RunConfig, write_config
+from trading_rlhf.errors import RunError
+from trading_rlhf.feedback import ReviewDesk
+from trading_rlhf.loop.asking import ask_about_history, simulate_answers, simulated_desk
+from trading_rlhf.loop.comparing import ARMS, compare, out_of_sample_quality
+from trading_rlhf.loop.context import Context, SettableClock, open_context
+from trading_rlhf.loop.learning import learn, placebo_models
+from trading_rlhf.loop.replay import replay
+from trading_rlhf.loop.reporting import (
+    arm_summary,
+    build_report,
+    record_trials,
+    undisturbed_curves,
+    write_summary,
+)
+from trading_rlhf.loop.training import shape_policies, store_policy, train_base
+from trading_rlhf.reward import ModelDesk
+from trading_rlhf.store import append, open_store, verify
+from trading_rlhf.types import Desk, JsonDict, Progress
+
+__all__ = ["run_demo", "single_user"]
+
+
+def run_demo(
+    folder: Path, config: RunConfig, audit_key: bytes, clock: SettableClock, progress: Progress
+) -> JsonDict:
+    """Run the loop in a folder of its own and put it in place of an older demo at the end.
+
+    Args:
+        folder: ``runs/demo``; an older run there is replaced only when this one is complete.
+        config: settings.
+        audit_key: secret of the audit chain.
+        clock: the present.
+        progress: told about every stage.
+
+    Returns:
+        The figures that ``summary.json`` holds.
+
+    Raises:
+        RunError: another process works on this run, or it holds answers of people.
+    """
+    with single_user(folder):
+        _refuse_human_answers(folder, audit_key, clock)
+        workshop = folder.with_name(f".{folder.name}-in-progress")
+        shutil.rmtree(workshop, ignore_errors=True)
+        workshop.mkdir(parents=True)
+        write_config(config, workshop / "config.yaml")
+        context = open_context(workshop, audit_key, clock, config)
+        try:
+            summary = _run(context, progress)
+        finally:
+            context.store.close()
+        _swap(workshop, folder)
+    return summary
+
+
+@contextmanager
+def single_user(folder: Path) -> Iterator[None]:
+    """Hold a run for one process.
+
+    Raises:
+        RunError: another process holds it.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise RunError(
+            "one process works on a run at a time",
+            f"another one at work on {folder}",
+            "Wait until it ends, or name another run with --run.",
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _run(context: Context, progress: Progress) -> JsonDict:
+    config, seconds = context.config, _Stopwatch()
+    with context.store.write() as session:
+        payload = {"name": config.data, "sha256": context.bars.sha256}
+        append(session, "data", "loaded", payload, actor="system")
+    with seconds.of("train"):
+        base_record = train_base(context, progress)
+        base, _ = load_policy(context.policies, base_record.id)
+    desk, reviewers = simulated_desk(context)
+    with seconds.of("propose"):
+        # Skipped items do not count, so a few more are asked than answers are wanted.
+        asked = config.ask.answers + config.ask.answers // 5 + 10
+        proposals = ask_about_history(context, base, base_record.id, asked, progress)
+        answers = simulate_answers(
+            context, proposals, config.ask.answers, "history-answers", progress
+        )
+    with seconds.of("fit"):
+        learned = learn(context, simulated=True)
+        placebos = placebo_models(context, learned, config.placebos)
+    with seconds.of("shape"):
+        pessimism = config.fit.pessimism
+        models = [learned.fitted, *placebos]
+        desks: list[Desk] = [desk, *(ModelDesk(fitted.model, pessimism) for fitted in models)]
+        oracle, shaped, *blind = shape_policies(context, base, desks, "shape", progress)
+        shaped_record = store_policy(context, shaped, "shaped", base_record.id)
+    with seconds.of("backtest"):
+        policies = {"base": base, "shaped": shaped, "oracle": oracle}
+        progress("backtest", 0, 3)
+        pairs = list(zip(blind, placebos, strict=True))
+        comparison = compare(context, policies, learned.fitted, pairs, desk)
+        progress("backtest", 1, 3)
+        honest = next(trader for trader in reviewers.values() if trader.desk is not None)
+        quality, reliability = out_of_sample_quality(
+            context, learned.fitted, honest, comparison.walked, ARMS.index("base")
+        )
+        progress("backtest", 2, 3)
+        curves = undisturbed_curves(context, policies, learned.fitted)
+        significance = record_trials(context, comparison)
+        progress("backtest", 3, 3)
+    with seconds.of("export"):
+        replayed = replay(context, shaped, shaped_record.id, learned.fitted, progress)
+    audit = verify(context.store, context.folder / "audit_head.json")
+    summary: JsonDict = {
+        "data": {
+            "name": config.data,
+            "bars": context.bars.shape[0],
+            "symbols": list(context.bars.symbols),
+            "sha256": context.bars.sha256,
+        },
+        "seed": config.seed,
+        "answers": answers,
+        "simulated": True,
+        "desk_style": config.desk.style,
+        **arm_summary(comparison.figures),
+        "placebo_thresholds": comparison.placebo_thresholds,
+        "significance": significance,
+        "reward_model": {
+            "accuracy": quality.accuracy,
+            "ceiling": reliability["ceiling"],
+            "log_loss": quality.log_loss,
+            "ece": quality.ece,
+            "brier": quality.brier,
+            "auc": quality.auc,
+            "tested_on": quality.answers,
+            "held_out_answers": None if learned.quality is None else learned.record.quality,
+        },
+        "proposals": len(proposals) + replayed.proposals,
+        "signals": len(replayed.signals),
+        "orders": replayed.orders,
+        "fills": replayed.fills,
+        "refused": replayed.refused,
+        "reconciled": replayed.reconciled,
+        "audit": {"ok": audit.ok, "events": audit.streams, "problems": audit.problems},
+        "seconds": seconds.spent,
+    }
+    build_report(context, summary, comparison, curves, reliability, context.folder / "report.html")
+    write_summary(summary, context.folder / "summary.json")
+    return summary
+
+
+class _Stopwatch:
+    """Wall-clock seconds by stage."""
+
+    def __init__(self) -> None:
+        self.spent: dict[str, float] = {}
+
+    @contextmanager
+    def of(self, stage: str) -> Iterator[None]:
+        begun = time.perf_counter()
+        yield
+        self.spent[stage] = round(time.perf_counter() - begun, 2)
+
+
+def _refuse_human_answers(folder: Path, audit_key: bytes, clock: SettableClock) -> None:
+    database = folder / "store.db"
+    if not database.exists():
+        if folder.exists() and any(folder.iterdir()):
+            raise RunError(
+                "the demo only replaces a run",
+                f"{folder}, a folder with other files",
+                "Name another one with --run.",
+            )
+        return
+    with open_store(database, audit_key, clock) as store:
+        if ReviewDesk(store, clock).has_human_answers():
+            raise RunError(
+                "the demo never touches answers of people",
+                f"{folder}, which holds some",
+                "Name another run with --run.",
+            )
+
+
+def _swap(workshop: Path, folder: Path) -> None:
+    """Put the new run in the old one's place; a kill in between leaves both on disk."""
+    older = folder.with_name(f".{folder.name}-older")
+    shutil.rmtree(older, ignore_errors=True)
+    if folder.exists():
+        os.replace(folder, older)
+    os.replace(workshop, folder)
+    shutil.rmtree(older, ignore_errors=True)

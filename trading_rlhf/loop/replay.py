@@ -1,0 +1,208 @@
+"""The last sessions as if live: propose, filter, review, release, fill, reconcile."""
+
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+import torch
+from torch import Tensor
+
+from trading_rlhf.agent import Policy
+from trading_rlhf.broker import (
+    PaperBroker,
+    Signal,
+    advance_session,
+    check_limits,
+    export_signals,
+    open_paper_broker,
+    reconcile,
+    release_signals,
+    send,
+    store_refusals,
+)
+from trading_rlhf.broker.release import ReleaseConfig
+from trading_rlhf.env import remember_refusals
+from trading_rlhf.feedback import ReviewDesk
+from trading_rlhf.loop.asking import simulate_answers
+from trading_rlhf.loop.context import Context
+from trading_rlhf.market import session_close
+from trading_rlhf.proposals import Book, Proposal, TradeTensors
+from trading_rlhf.reward import Fitted, ModelDesk
+from trading_rlhf.store import canonical_json, heads
+from trading_rlhf.types import Progress
+
+__all__ = ["Replayed", "live_proposals", "release", "replay"]
+
+
+@dataclass
+class Replayed:
+    """What a replay produced.
+
+    Attributes:
+        proposals: live proposals put before the desk.
+        signals: every signal sent.
+        orders: orders acknowledged by the broker.
+        fills: orders filled.
+        refused: proposals or signals that were held back, with a stored sentence each.
+        equity: account value at each close (USD).
+        reconciled: whether positions rebuilt from stored fills equal the broker's.
+    """
+
+    proposals: int = 0
+    signals: list[Signal] = field(default_factory=list)
+    orders: int = 0
+    fills: int = 0
+    refused: int = 0
+    equity: list[float] = field(default_factory=list)
+    reconciled: bool = False
+
+
+def replay(
+    context: Context, policy: Policy, policy_id: str, model: Fitted, progress: Progress
+) -> Replayed:
+    """Replay the last sessions with the simulated desk answering and the embedded broker filling.
+
+    Args:
+        context: the run; its clock is set to each session and released at the end.
+        policy: the policy that proposes (S = 1).
+        policy_id: its checkpoint.
+        model: the reward model that filters.
+        progress: told about each session.
+    """
+    config = context.config
+    n_bars = context.bars.shape[0]
+    broker = open_paper_broker(context.store, config.costs, config.equity)
+    desk = ReviewDesk(context.store, context.clock)
+    outcome = Replayed()
+    cooldown = torch.zeros(context.market.shape[1], dtype=torch.float64)
+    sessions = range(n_bars - config.replay.sessions, n_bars)
+    try:
+        for number, t in enumerate(sessions, start=1):
+            context.clock.moment = session_close(context.bars.dates[t])
+            advanced = advance_session(context.store, broker, context.bars, t, costs=config.costs)
+            outcome.fills += len(advanced.fills)
+            outcome.equity.append(broker.account().equity)
+            if t == n_bars - 1:
+                break
+            proposals = live_proposals(context, policy, policy_id, model, broker, t, cooldown)
+            desk.add_proposals(proposals)
+            outcome.proposals += len(proposals)
+            context.clock.moment += timedelta(minutes=30)
+            simulate_answers(context, proposals, len(proposals), f"live-{t}", _silent)
+            released = release(context, broker, proposals, outcome)
+            cooldown = _remember(context, cooldown, proposals, released)
+            progress("replaying the last sessions", number, len(sessions))
+        outcome.reconciled = reconcile(context.store, broker).agrees
+    finally:
+        context.clock.moment = None
+    export_signals(outcome.signals, context.folder / "signals")
+    context.sign()
+    return outcome
+
+
+def live_proposals(
+    context: Context,
+    policy: Policy,
+    policy_id: str,
+    model: Fitted | None,
+    broker: PaperBroker,
+    t: int,
+    cooldown: Tensor | None = None,
+) -> list[Proposal]:
+    """Proposals for the account as it stands at the close of t, as the filter lets them through.
+
+    A fixed share is drawn at random from all proposals, those that the filter refuses included,
+    so that its mistakes can be seen.
+
+    Args:
+        context: the run.
+        policy: the policy that proposes (S = 1).
+        policy_id: its checkpoint.
+        model: the filter; None shows everything.
+        broker: gives the account.
+        t: decision bar.
+        cooldown: ``[N]`` signed counters of refused sides.
+    """
+    account = broker.account()
+    symbols = context.bars.symbols
+    raw = context.bars.raw_close if context.bars.raw_close is not None else context.bars.close
+    held = torch.tensor([account.weights.get(s, 0.0) for s in symbols], dtype=torch.float64)
+    entry = torch.tensor(
+        [
+            broker.books.entries.get(s, float(raw[t, i])) / float(raw[t, i])
+            for i, s in enumerate(symbols)
+        ],
+        dtype=torch.float64,
+    )
+    maker = context.proposal_maker(policy, policy_id)
+    found = maker.at(t, Book(held, entry, account.equity), "live", resting=cooldown)
+    if not found:
+        return []
+    share = context.config.replay.random_share
+    draws = torch.rand(len(found), generator=context.generator(f"random-share-{t}")).tolist()
+    passing = [True] * len(found)
+    if model is not None:
+        p = TradeTensors.of(found).approval(ModelDesk(model.model))
+        passing = (p > context.config.gate.threshold).tolist()
+    return [
+        replace(
+            proposal,
+            random_share=draw < share,
+            selection_probability=1.0 if passes else share,
+        )
+        for proposal, draw, passes in zip(found, draws, passing, strict=True)
+        if passes or draw < share
+    ]
+
+
+def release(
+    context: Context, broker: PaperBroker, proposals: list[Proposal], outcome: Replayed
+) -> set[str]:
+    """Release what reviewers approved, within the limits, and send it; returns traded symbols.
+
+    Args:
+        context: the run.
+        broker: the embedded account.
+        proposals: the live proposals of bar t.
+        outcome: counts are added to it.
+    """
+    desk = ReviewDesk(context.store, context.clock)
+    ids = {proposal.id for proposal in proposals}
+    answers = [a for a in desk.standing_answers() if a.proposal_id in ids]
+    now = context.clock()
+    with context.store.read() as session:
+        chain_head = canonical_json(heads(context.store, session))
+    signals, refusals = release_signals(
+        proposals, answers, now, ReleaseConfig(), chain_head=chain_head
+    )
+    allowed, limited = check_limits(signals, broker.account(), context.config.limits, now)
+    store_refusals(context.store, [*refusals, *limited])
+    report = send(
+        context.store,
+        broker,
+        allowed,
+        context.clock,
+        halt_file=context.config.limits.halt_file,
+        costs=context.config.costs,
+    )
+    outcome.signals += allowed
+    outcome.orders += len(report.sent)
+    outcome.refused += len(refusals) + len(limited) + len(report.refusals)
+    return {signal.symbol for signal in allowed}
+
+
+def _remember(
+    context: Context, cooldown: Tensor, proposals: list[Proposal], released: set[str]
+) -> Tensor:
+    """Counters after this bar: a shown trade that was not released rests on that side."""
+    symbols = context.bars.symbols
+    change = torch.zeros_like(cooldown)
+    refused = torch.zeros(len(symbols), dtype=torch.bool)
+    for proposal in proposals:
+        column = symbols.index(proposal.symbol)
+        change[column] = proposal.change
+        refused[column] = proposal.symbol not in released
+    return remember_refusals(cooldown, change, refused, context.config.gate.cooldown)
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    del stage, done, total

@@ -1,0 +1,315 @@
+"""What a run measured, as figures for machines and as a page for people."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from trading_rlhf.agent import Policy, walk
+from trading_rlhf.backtest import (
+    ENOUGH_ITEMS,
+    ArmFigures,
+    Plot,
+    Report,
+    Table,
+    bar_plot,
+    gap_closed,
+    line_plot,
+    reliability_plot,
+    run_backtest,
+    sharpe_significance,
+    write_report,
+)
+from trading_rlhf.loop.comparing import ARMS, Comparison
+from trading_rlhf.loop.context import Context
+from trading_rlhf.reward import Fitted, ModelDesk
+from trading_rlhf.store import append, canonical_json, read_events
+from trading_rlhf.types import FloatArray, JsonDict
+
+__all__ = [
+    "LABELS",
+    "arm_summary",
+    "build_report",
+    "equity_curve",
+    "figures_table",
+    "record_trials",
+    "undisturbed_curves",
+    "verdict_sentences",
+    "write_summary",
+]
+
+LABELS = {
+    "base": "base, no filter",
+    "base_filter": "base + filter",
+    "shaped": "shaped + filter",
+    "oracle": "oracle (true desk)",
+    "placebo": "placebo (shuffled answers)",
+}
+
+
+def arm_summary(figures: dict[str, ArmFigures]) -> JsonDict:
+    """The headline figures by name, each keyed by arm."""
+    columns = {
+        "approval": "approval",
+        "approval_count": "approval_count",
+        "profit_through_gate": "profit",
+        "sharpe": "sharpe",
+        "sharpe_standard_error": "sharpe_error",
+        "reviews_per_step": "reviews",
+        "turnover": "turnover",
+    }
+    table = {
+        key: {arm: figures[arm].to_json()[name] for arm in figures} for key, name in columns.items()
+    }
+    shares = {}
+    for key in ("approval", "approval_count", "profit_through_gate", "sharpe"):
+        row = table[key]
+        known = None not in row.values()
+        shares[key] = (
+            gap_closed(row["shaped"], row["base"], row["oracle"], row["placebo"]) if known else None
+        )
+    return {**table, "gap_closed_net_of_placebo": shares}
+
+
+def undisturbed_curves(
+    context: Context, policies: dict[str, Policy], model: Fitted
+) -> pd.DataFrame:
+    """Equity over the test period where nobody refuses: ``[dates x arms]``, starts at 1.0.
+
+    Buy and hold is equal weights bought once; "reward model only" executes what the filter lets
+    through.
+    """
+    start, length = torch.tensor([context.test_bars.start]), len(context.test_bars) - 1
+    config = context.config
+    common = (context.market, start, length, config.costs, config.gate)
+    runs = {
+        "raw policy": walk(policies["base"], *common),
+        "reward model only": walk(policies["base"], *common, model=ModelDesk(model.model)),
+        "shaped, reward model only": walk(
+            policies["shaped"], *common, model=ModelDesk(model.model)
+        ),
+    }
+    window = context.bars.window(context.test_bars.start, context.test_bars.stop)
+    targets = np.full(window.shape, np.nan)
+    targets[0] = np.where(window.tradable[0], 0.98 / max(window.tradable[0].sum(), 1), 0.0)
+    hold = run_backtest(window, targets, config.costs)
+    curves = {"buy and hold": hold.equity[0]}
+    for name, run in runs.items():
+        curves[name] = equity_curve(run.log_growth[:, 0, 0])
+    return pd.DataFrame(curves, index=window.dates)
+
+
+def equity_curve(log_growth: torch.Tensor) -> FloatArray:
+    """Equity ``[K + 1]`` from log growth ``[K]``, starting at 1.0."""
+    total = torch.cat([torch.zeros(1, dtype=torch.float64), log_growth.double().cumsum(0)])
+    curve: FloatArray = total.exp().numpy()
+    return curve
+
+
+def record_trials(context: Context, comparison: Comparison) -> JsonDict:
+    """Count every arm as a trial in the ledger; PSR and DSR of each from all trials so far."""
+    returns = {
+        arm: comparison.walked.log_growth[:, index, 0].exp().double().numpy() - 1.0
+        for index, arm in enumerate(ARMS)
+    }
+    with context.store.write() as session:
+        for arm, values in returns.items():
+            spread = float(values.std(ddof=1))
+            sharpe = float(values.mean()) / spread if spread else 0.0
+            payload = {"arm": arm, "seed": context.config.seed, "sharpe_per_bar": sharpe}
+            append(session, "trial", "backtest", payload, actor="system", subject=arm)
+        ledger = [
+            event.payload["sharpe_per_bar"]
+            for event in read_events(session, "trial", kind="backtest")
+        ]
+    context.sign()
+    return {arm: sharpe_significance(values, ledger) for arm, values in returns.items()}
+
+
+def write_summary(summary: JsonDict, path: Path) -> None:
+    """Write figures as sorted JSON, atomically."""
+    aside = path.with_suffix(".json.part")
+    aside.write_text(canonical_json(summary), encoding="utf-8")
+    os.replace(aside, path)
+
+
+def build_report(
+    context: Context,
+    summary: JsonDict,
+    comparison: Comparison,
+    curves: pd.DataFrame,
+    reliability: JsonDict,
+    path: Path,
+) -> None:
+    """Write the run's page.
+
+    Args:
+        context: the run.
+        summary: figures as in summary.json.
+        comparison: the arms of the test period.
+        curves: from ``undisturbed_curves``.
+        reliability: ``stated`` and ``observed`` of the reward model.
+        path: the HTML file.
+    """
+    through = pd.DataFrame(
+        {
+            LABELS[arm]: equity_curve(comparison.walked.log_growth[:, index, 0])
+            for index, arm in enumerate(ARMS)
+        },
+        index=curves.index,
+    )
+    approvals = pd.DataFrame(
+        {
+            "by notional": [summary["approval"][arm] for arm in ARMS],
+            "by count": [summary["approval_count"][arm] for arm in ARMS],
+        },
+        index=[LABELS[arm] for arm in ARMS],
+    )
+    drawdown = through / through.cummax() - 1.0
+    report = Report(
+        title=f"Trades reviewed by a {'simulated ' if summary['simulated'] else ''}desk: "
+        f"{summary['data']['name']}",
+        summary=verdict_sentences(summary),
+        warnings=_warnings(context, summary),
+        tables=[
+            Table("Out of sample, the true desk deciding", figures_table(summary), _TABLE_NOTE),
+            Table("Is it luck?", _luck_table(summary), _LUCK_NOTE),
+        ],
+        plots=[
+            Plot(
+                "Approval of what is shown",
+                bar_plot(approvals, "approval"),
+                "Mean true probability.",
+            ),
+            Plot("Equity through the desk", line_plot(through, "equity", log=True)),
+            Plot("Drawdown through the desk", line_plot(drawdown, "fraction below the peak")),
+            Plot(
+                "Equity where nobody refuses",
+                line_plot(curves, "equity", log=True),
+                "Costs paid, no desk: what the same trades would have earned.",
+            ),
+            Plot(
+                "Reward model: stated against observed approval",
+                reliability_plot(reliability["stated"], reliability["observed"]),
+                "Deciles of what the base policy showed out of sample.",
+            ),
+        ],
+        facts=_facts(context, summary),
+    )
+    write_report(report, path)
+
+
+_TABLE_NOTE = (
+    "Approval is the mean true probability of approval of what is shown, by notional and by count; "
+    f"fewer than {ENOUGH_ITEMS} items are not enough. Profit is log growth per bar through the "
+    "gate. The placebo's filter shows the same notional as the shaped arm's."
+)
+_LUCK_NOTE = (
+    "PSR: probability that the true Sharpe ratio is positive. DSR: the same after counting every "
+    "trial in the run's ledger. A Sharpe ratio within two standard errors of another is not better."
+)
+
+
+def figures_table(summary: JsonDict) -> pd.DataFrame:
+    """The headline table as text, one row per arm."""
+
+    def text(key: str, arm: str, digits: int) -> str:
+        value = summary[key][arm]
+        return "not enough" if value is None else f"{value:.{digits}f}"
+
+    rows = {
+        LABELS[arm]: {
+            "approval (notional)": text("approval", arm, 2),
+            "approval (count)": text("approval_count", arm, 2),
+            "profit bp/step": text("profit_through_gate", arm, 2),
+            "Sharpe": f"{text('sharpe', arm, 2)} ± {text('sharpe_standard_error', arm, 2)}",
+            "reviews/step": text("reviews_per_step", arm, 2),
+            "turnover %/step": f"{100 * summary['turnover'][arm]:.1f}",
+        }
+        for arm in ARMS
+    }
+    table = pd.DataFrame(rows).T
+    table.index.name = "arm"
+    return table
+
+
+def verdict_sentences(summary: JsonDict) -> list[str]:
+    """The result in words, whichever way it went."""
+    sentences = []
+    for key, unit, digits in (
+        ("approval", "", 2),
+        ("approval_count", " by count", 2),
+        ("profit_through_gate", " bp a step", 2),
+    ):
+        row = summary[key]
+        if None in row.values():
+            sentences.append(f"{key.replace('_', ' ').capitalize()}: not enough items shown.")
+            continue
+        beaten = [
+            LABELS[other] for other in ("base", "base_filter", "placebo")
+            if row["shaped"] > row[other]
+        ]  # fmt: skip
+        missed = [
+            LABELS[other] for other in ("base", "base_filter", "placebo")
+            if row["shaped"] <= row[other]
+        ]  # fmt: skip
+        name = key.replace("_count", "").replace("_", " ").capitalize()
+        line = f"{name}: shaped {row['shaped']:.{digits}f}{unit}"
+        line += f", above {', '.join(beaten)}" if beaten else ""
+        line += f", not above {', '.join(missed)}" if missed else ""
+        sentences.append(f"{line}.")
+    return sentences
+
+
+def _luck_table(summary: JsonDict) -> pd.DataFrame:
+    def text(value: float | None) -> str:
+        return "undefined" if value is None else f"{value:.2f}"
+
+    rows = {
+        LABELS[arm]: {
+            "PSR": text(summary["significance"][arm]["psr"]),
+            "DSR": text(summary["significance"][arm]["dsr"]),
+            "trials counted": str(summary["significance"][arm]["trials"]),
+        }
+        for arm in ARMS
+    }
+    table = pd.DataFrame(rows).T
+    table.index.name = "arm"
+    return table
+
+
+def _warnings(context: Context, summary: JsonDict) -> list[str]:
+    lines = []
+    if summary["simulated"]:
+        lines.append(
+            "Every answer here comes from a simulated desk. It shows that the loop works; it says "
+            "nothing about real traders."
+        )
+    lines.append(
+        f"{', '.join(context.bars.symbols)} are survivors: companies that failed are missing, so "
+        "every profit shown is too high. No profit claim follows from one path."
+    )
+    return lines
+
+
+def _facts(context: Context, summary: JsonDict) -> list[tuple[str, str]]:
+    dates, test = context.bars.dates, context.test_bars
+    train = context.train_bars
+    seconds = ", ".join(f"{k} {v:.0f} s" for k, v in summary["seconds"].items())
+    quality = summary["reward_model"]
+    return [
+        ("Data", f"{summary['data']['name']}, {len(context.bars.symbols)} assets, sha256 "
+                 f"{summary['data']['sha256'][:16]}"),
+        ("Fitted on", f"{dates[train.start].date()} to {dates[train.stop - 1].date()}"),
+        ("Reported on", f"{dates[test.start].date()} to {dates[test.stop - 1].date()}"),
+        ("Answers", f"{summary['answers']}"),
+        ("Reward model", f"accuracy {quality['accuracy']:.3f} (ceiling {quality['ceiling']:.3f}), "
+                         f"log loss {quality['log_loss']:.3f}, ECE {quality['ece']:.3f} on "
+                         f"{quality['tested_on']} trades"),
+        ("Replay", f"{summary['signals']} signals, {summary['orders']} orders, "
+                   f"{summary['fills']} fills"),
+        ("Seed", str(context.config.seed)),
+        ("Time", seconds),
+    ]  # fmt: skip

@@ -1,0 +1,116 @@
+"""Train the base policy, and the policies shaped by a desk."""
+
+from collections.abc import Sequence
+
+import torch
+
+from trading_rlhf.agent import (
+    Policy,
+    PolicyRecord,
+    ProfitReward,
+    load_training,
+    save_policy,
+    save_training,
+    start_training,
+    train,
+)
+from trading_rlhf.backtest import stack_policies
+from trading_rlhf.loop.context import Context
+from trading_rlhf.reward import ShapedReward, SlicedDesk
+from trading_rlhf.types import Desk, Progress
+
+__all__ = ["shape_policies", "store_policy", "train_base"]
+
+_KEEP_EVERY = 50
+
+
+def train_base(context: Context, progress: Progress) -> PolicyRecord:
+    """Train the profit-only policy on the earlier bars; goes on where a killed run stopped.
+
+    Args:
+        context: the run.
+        progress: told about each iteration.
+
+    Returns:
+        Record of the stored policy.
+    """
+    config = context.config
+    generator = context.generator("train")
+    policy = Policy(len(config.features), config.policy, 1, generator)
+    identity = {
+        "data": context.bars.sha256,
+        "features": list(config.features),
+        "policy": config.policy.model_dump(),
+        "seed": config.seed,
+    }
+    kept = context.folder / "training"
+    training = load_training(kept, policy, config.train, identity)
+    if training is None:
+        training = start_training(policy, config.train, generator)
+    while training.iteration < config.train.iterations:
+        train(
+            training,
+            context.market,
+            context.train_bars,
+            config.costs,
+            config.train,
+            ProfitReward(config.train.risk_aversion),
+            until=training.iteration + _KEEP_EVERY,
+            on_step=lambda done: progress(
+                "training the base policy", done, config.train.iterations
+            ),
+        )
+        save_training(training, kept, config.train, identity)
+    record = store_policy(context, policy, "base", None)
+    for suffix in (".safetensors", ".json"):
+        kept.with_suffix(suffix).unlink()
+    return record
+
+
+def shape_policies(
+    context: Context, base: Policy, desks: Sequence[Desk], purpose: str, progress: Progress
+) -> list[Policy]:
+    """Train one policy per desk from the base policy, side by side, with the desk as the gate.
+
+    Args:
+        context: the run.
+        base: the profit-only policy (S = 1); also the centre of the trust region.
+        desks: what decides in training, one per policy.
+        purpose: names the random numbers.
+        progress: told about each iteration.
+
+    Returns:
+        Single policies in the order of ``desks``.
+    """
+    config = context.config
+    stacked = stack_policies([base] * len(desks))
+    training = start_training(stacked, config.shape, context.generator(purpose))
+    train(
+        training,
+        context.market,
+        context.train_bars,
+        config.costs,
+        config.shape,
+        ShapedReward(ProfitReward(config.shape.risk_aversion), config.shaping),
+        desk=SlicedDesk(tuple((1, desk) for desk in desks)),
+        gate=config.gate,
+        anchor=stacked.select(list(range(len(desks)))),
+        on_step=lambda done: progress("training under the desk", done, config.shape.iterations),
+    )
+    return [stacked.select([member]) for member in range(len(desks))]
+
+
+def store_policy(context: Context, policy: Policy, kind: str, parent: str | None) -> PolicyRecord:
+    """Save a policy and record it in the store."""
+    record = save_policy(
+        policy, context.policies, context.config.features, context.bars.sha256, kind, parent
+    )
+    with torch.no_grad():
+        size = sum(parameter.numel() for parameter in policy.parameters())
+    context.record(
+        "policy",
+        kind,
+        {"id": record.id, "parent": parent, "data_sha256": record.data_sha256, "parameters": size},
+        subject=record.id,
+    )
+    return record

@@ -1,0 +1,185 @@
+"""From a policy's output at one bar to frozen proposals."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trading_rlhf.accounting import CostModel
+from trading_rlhf.agent import Policy
+from trading_rlhf.market import (
+    Bars,
+    FeatureRegistry,
+    next_session,
+    session_close,
+    session_open,
+)
+from trading_rlhf.proposals.explain import occlusion, top_reasons
+from trading_rlhf.proposals.proposal import Mode, Proposal
+
+__all__ = ["HORIZON", "Book", "ProposalMaker", "portfolio_weights"]
+
+HORIZON = 20
+"""Bars over which a proposal's outcome is attributed."""
+
+
+@dataclass(frozen=True)
+class Book:
+    """An account at the close of a bar.
+
+    Attributes:
+        held: ``[N]`` weights (fraction of equity).
+        entry: ``[N]`` average entry price over the close; 1 when flat.
+        equity: account value (USD).
+    """
+
+    held: Tensor
+    entry: Tensor
+    equity: float
+
+
+@dataclass(frozen=True)
+class ProposalMaker:
+    """Makes the proposals of one policy on one market.
+
+    Attributes:
+        market_name: name of the bars ("us4").
+        bars: the bars.
+        features: ``[T, N, F]`` of the bars.
+        feature_names: F names in order.
+        registry: gives the plain words of each feature.
+        policy: a single policy (S = 1).
+        policy_id: its checkpoint.
+        costs: gives the expected cost.
+        min_trade: smallest proposed change (fraction of equity).
+    """
+
+    market_name: str
+    bars: Bars
+    features: Tensor
+    feature_names: tuple[str, ...]
+    registry: FeatureRegistry
+    policy: Policy
+    policy_id: str
+    costs: CostModel
+    min_trade: float
+
+    def at(
+        self,
+        t: int,
+        book: Book,
+        mode: Mode,
+        *,
+        noise: Tensor | None = None,
+        resting: Tensor | None = None,
+        random_share: bool = True,
+        selection_probability: float = 1.0,
+    ) -> list[Proposal]:
+        """Propose at the close of bar t.
+
+        Args:
+            t: decision bar; nothing later is read, except the date of the next session.
+            book: the account at that close.
+            mode: how the proposals are reviewed.
+            noise: ``[N]`` added to the scores, for questions off the beaten track.
+            resting: ``[N]`` signed cool-down counters; a resting side is not proposed.
+            random_share: whether the proposals entered the queue at random.
+            selection_probability: chance with which they did.
+
+        Returns:
+            One proposal per asset whose change is at least ``min_trade``, in asset order.
+        """
+        held = book.held.to(torch.float32)
+        shifted = None if noise is None else noise[None, None]
+        with torch.no_grad():
+            encoded = self.policy.encode(self.features[t][None])
+            decision = self.policy.decide(encoded, held[None, None], shifted)
+        target, gate = decision.target[0, 0], decision.gate[0, 0]
+        change = target - held
+        wanted = (change.abs() >= self.min_trade) & torch.tensor(self.bars.tradable[t])
+        if resting is not None:
+            wanted &= ~((resting != 0) & (resting.sign() == change.sign()))
+        if not bool(wanted.any()):
+            return []
+        contributions = occlusion(self.policy, self.features[t], held)
+        planned = torch.where(wanted, target, held)
+        return [
+            self._proposal(
+                t, asset, book, mode, target, gate, planned, contributions[asset],
+                random_share, selection_probability,
+            )
+            for asset in torch.nonzero(wanted).flatten().tolist()
+        ]  # fmt: skip
+
+    def _proposal(
+        self,
+        t: int,
+        asset: int,
+        book: Book,
+        mode: Mode,
+        target: Tensor,
+        gate: Tensor,
+        planned: Tensor,
+        contributions: Tensor,
+        random_share: bool,
+        selection_probability: float,
+    ) -> Proposal:
+        values = self.features[t, asset]
+        labels = {name: self.registry.get(name).label for name in self.feature_names}
+        held, aim = float(book.held[asset]), float(target[asset])
+        change = torch.tensor(aim - held, dtype=torch.float64)
+        price = self._raw_close(t, asset)
+        date = self.bars.dates[t]
+        following = self.bars.dates[t + 1] if t + 1 < len(self.bars.dates) else next_session(date)
+        fill_at = session_open(following) if self.bars.has_open else session_close(following)
+        position_open = abs(held) > 1e-6
+        entry = float(book.entry[asset])
+        return Proposal(
+            id=self._identity(t, asset, mode, held, aim),
+            market=self.market_name,
+            symbol=self.bars.symbols[asset],
+            mode=mode,
+            bar=t,
+            known_at=session_close(date),
+            decided_at=session_close(date),
+            earliest_fill_at=fill_at,
+            expires_at=fill_at,
+            horizon=HORIZON,
+            held=held,
+            target=aim,
+            price=price,
+            equity=book.equity,
+            cost=float(self.costs.rate(change) * change.abs()),
+            confidence=float(gate[asset]),
+            reasons=top_reasons(contributions, values, self.feature_names, labels),
+            feature_names=self.feature_names,
+            features=tuple(values.tolist()),
+            portfolio=portfolio_weights(self.bars.symbols, book.held),
+            planned=portfolio_weights(self.bars.symbols, planned),
+            entry_price=price * entry if position_open else None,
+            open_profit=1.0 / entry - 1.0 if position_open else None,
+            policy_id=self.policy_id,
+            data_sha256=self.bars.sha256,
+            selection_probability=selection_probability,
+            random_share=random_share,
+        )
+
+    def _raw_close(self, t: int, asset: int) -> float:
+        raw = self.bars.raw_close if self.bars.raw_close is not None else self.bars.close
+        return float(np.asarray(raw)[t, asset])
+
+    def _identity(self, t: int, asset: int, mode: Mode, held: float, target: float) -> str:
+        parts = [
+            self.market_name, self.bars.sha256, self.policy_id, mode,
+            self.bars.dates[t].isoformat(), self.bars.symbols[asset],
+            f"{held:.9f}", f"{target:.9f}",
+        ]  # fmt: skip
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:20]
+
+
+def portfolio_weights(symbols: tuple[str, ...], weights: Tensor) -> dict[str, float]:
+    """Weights ``[N]`` by symbol (fraction of equity)."""
+    return dict(zip(symbols, weights.tolist(), strict=True))
