@@ -1,5 +1,7 @@
 """Files are read exactly or refused with one clear sentence."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -88,6 +90,21 @@ def test_what_is_written_is_read_back(make_bars, tmp_path, suffix):
     write_bars(bars, path)
     assert read_bars(path).sha256 == bars.sha256
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_bars_within_a_day_and_missing_bars_are_read_back(make_bars, tmp_path, suffix):
+    bars = make_bars()
+    tradable = np.array(bars.tradable)
+    tradable[7] = False
+    tradable[9, 1] = False
+    names = ("open", "high", "low", "close", "raw_close")
+    gaps = {n: np.where(tradable, getattr(bars, n), np.nan) for n in names}
+    dates = pd.date_range("2020-03-02 14:30", periods=200, freq="5min", tz="UTC")
+    bars = replace(bars, dates=dates, tradable=tradable, **gaps)
+    path = tmp_path / f"bars{suffix}"
+    write_bars(bars, path)
+    assert read_bars(path).sha256 == bars.sha256
 
 
 def test_an_interrupted_write_leaves_the_old_file(make_bars, tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from trading_rlhf.market.features import (
     default_registry,
     warmup,
 )
+from trading_rlhf.market.quality import QualityReport, check_bars, check_file, check_table
 from trading_rlhf.market.sources import load_sample, read_bars, sample_names, write_bars
 from trading_rlhf.market.splits import time_split, walk_forward
 from trading_rlhf.market.synthetic import PlantedMarket, planted_market
@@ -27,6 +28,10 @@ __all__ = [
     "fetch_bars",
     "FetchResult",
     "SymbolFetch",
+    "QualityReport",
+    "check_bars",
+    "check_file",
+    "check_table",
     "next_session",
     "session_close",
     "session_open",

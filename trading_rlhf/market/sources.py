@@ -19,7 +19,7 @@ from trading_rlhf.errors import DataError
 from trading_rlhf.market.bars import Bars
 from trading_rlhf.market.tables import bars_from_table, bars_to_table
 
-__all__ = ["load_sample", "read_bars", "write_bars", "sample_names"]
+__all__ = ["load_sample", "read_bars", "write_bars", "sample_names", "read_table"]
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _FOLDERS = (_PACKAGE / "_samples", _PACKAGE.parent / "data")
@@ -70,6 +70,19 @@ def read_bars(path: str | Path) -> Bars:
     Raises:
         DataError: the file is missing, unreadable or holds impossible bars; one sentence each.
     """
+    table = read_table(path)
+    try:
+        return bars_from_table(table)
+    except DataError as error:
+        raise DataError(f"{Path(path).name}: {error.must}", error.got, error.remedy) from None
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """Read a CSV or Parquet file as it is, without judging its content.
+
+    Raises:
+        DataError: the file is missing or not what its name says.
+    """
     path = Path(path)
     if path.suffix.lower() not in (".csv", ".parquet"):
         raise DataError("a bars file must end in .csv or .parquet", path.name, "Rename or convert.")
@@ -77,11 +90,7 @@ def read_bars(path: str | Path) -> Bars:
         raise DataError("bars must be in a file", f"the directory {path}", "Name the file.")
     if not path.exists():
         raise DataError("the file of bars must exist", f"nothing at {path}", "Check the path.")
-    table = _read_csv(path) if path.suffix.lower() == ".csv" else _read_parquet(path)
-    try:
-        return bars_from_table(table)
-    except DataError as error:
-        raise DataError(f"{path.name}: {error.must}", error.got, error.remedy) from None
+    return _read_csv(path) if path.suffix.lower() == ".csv" else _read_parquet(path)
 
 
 def write_bars(bars: Bars, path: str | Path) -> None:

@@ -9,7 +9,7 @@ from trading_rlhf.errors import DataError
 from trading_rlhf.market.bars import ARRAY_NAMES, Bars
 from trading_rlhf.types import BoolArray, FloatArray
 
-__all__ = ["bars_from_table", "bars_to_table", "COLUMNS"]
+__all__ = ["bars_from_table", "bars_to_table", "named_columns", "COLUMNS"]
 
 COLUMNS: Final = ("date", "symbol", *ARRAY_NAMES)
 _REQUIRED = ("date", "symbol", "close")
@@ -41,7 +41,7 @@ def bars_from_table(table: pd.DataFrame) -> Bars:
         DataError: a missing column, a date or number that cannot be read, unsorted or repeated
             dates, or bars that are impossible.
     """
-    table = _named(table)
+    table = named_columns(table)
     when, symbols = _dates(table["date"]), _symbols(table["symbol"])
     rows, dates = pd.factorize(when, sort=True)
     columns, names = pd.factorize(symbols)
@@ -69,16 +69,12 @@ def bars_from_table(table: pd.DataFrame) -> Bars:
     )
 
 
-def _says_nothing(bars: Bars, name: str, array: FloatArray | BoolArray) -> bool:
-    if name == "raw_close":
-        return np.array_equal(array, bars.close, equal_nan=True) and bool((bars.split == 1.0).all())
-    if name == "tradable":
-        return bool(array.all())
-    return name in _ABSENT and bool((array == _ABSENT[name]).all())
+def named_columns(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with lower-case column names, all needed ones present.
 
-
-def _named(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table with lower-case column names, all needed ones present."""
+    Raises:
+        DataError: a column is missing or ambiguous, or there are no rows.
+    """
     found = [str(name).strip().lower() for name in table.columns]
     shown = ", ".join(found)[:200]
     repeated = sorted({name for name in found if found.count(name) > 1} & set(COLUMNS))
@@ -101,6 +97,14 @@ def _named(table: pd.DataFrame) -> pd.DataFrame:
     if table.empty:
         raise DataError("bars must cover at least one date", "no rows", "Add the data.")
     return table.set_axis(found, axis=1)
+
+
+def _says_nothing(bars: Bars, name: str, array: FloatArray | BoolArray) -> bool:
+    if name == "raw_close":
+        return np.array_equal(array, bars.close, equal_nan=True) and bool((bars.split == 1.0).all())
+    if name == "tradable":
+        return bool(array.all())
+    return name in _ABSENT and bool((array == _ABSENT[name]).all())
 
 
 def _dates(column: "pd.Series[Any]") -> pd.DatetimeIndex:
