@@ -179,6 +179,7 @@ def test_an_erased_note_leaves_the_chain_in_order(filled, head, path):
     connection = sqlite3.connect(path)
     assert connection.execute("SELECT text, salt FROM notes").fetchall() == [(None, None)]
     connection.close()
+    assert b"too large" not in path.read_bytes()
 
 
 def test_another_key_vouches_for_nothing(filled, head, path, clock):
@@ -250,3 +251,18 @@ def test_many_proposals_are_stored_in_seconds(store, head, proposal_payload):
     assert time.perf_counter() - start < 10
     write_head(store, head)
     assert problems(store, head) == []
+
+
+def test_an_event_from_another_store_with_this_key_is_named(
+    filled, head, tamper, tmp_path, audit_key, clock
+):
+    """One key serves every run; the code of the event before tells their chains apart."""
+    with open_store(tmp_path / "other.db", audit_key, clock) as other, other.write() as session:
+        append(session, "answer", "verdict", {"n": "x"}, actor="ann", subject="p1", key="k0")
+        foreign = append(session, "answer", "verdict", {"n": 99}, actor="ann", key="k1")
+    tamper(
+        "UPDATE events SET payload = '{\"n\":99}', subject = NULL, mac = ? "
+        "WHERE stream = 'answer' AND seq = 2",
+        (foreign.mac,),
+    )
+    assert problems(filled, head)[0].startswith("answer 2")

@@ -189,12 +189,14 @@ def _listen(engine: Engine) -> None:
         # The driver's own transactions upgrade a read to a write and lose to a busy database.
         connection.isolation_level = None
         # A commit must outlive a power cut, or the head file would name events that are gone;
-        # recursive triggers let the append-only triggers see INSERT OR REPLACE.
+        # recursive triggers let the append-only triggers see INSERT OR REPLACE; secure delete
+        # overwrites an erased note instead of leaving it in a free page.
         for name, value in (
             ("journal_mode", "WAL"),
             ("synchronous", "FULL"),
             ("foreign_keys", "ON"),
             ("recursive_triggers", "ON"),
+            ("secure_delete", "ON"),
         ):
             connection.execute(f"PRAGMA {name}={value}")
 
