@@ -78,6 +78,7 @@ def test_arrays_are_read_only_copies():
         ({"dates": DATES.tz_localize("Europe/Rome")}, "naive or UTC; got Europe/Rome"),
         ({"dates": DATES + pd.Timedelta("9h")}, "must carry a time zone"),
         ({"dates": pd.DatetimeIndex(["2020-01-02", None, "2020-01-06"])}, "must have a date"),
+        ({"dates": DATES + pd.DateOffset(years=500)}, "between 1800 and 2199"),
         ({"dates": DATES[:0]}, "at least one date"),
         ({"symbols": ("AAA", "AAA")}, "each symbol may occur once; got AAA"),
         ({"symbols": "AB"}, "list of names"),

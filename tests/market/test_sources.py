@@ -145,6 +145,8 @@ def test_an_interrupted_write_leaves_the_old_file(make_bars, tmp_path, monkeypat
         (with_row(2, "2020-01-03,AAA,10,11,9,,100"), "wherever .*; got nan for AAA on 2020-01-03"),
         (with_row(2, "2020-01-03,AAA,10,11,9,10.1,"), "volume must be zero or more; got nan"),
         (with_row(2, "2020-13-03,AAA,10,11,9,10.1,1"), "got '2020-13-03' in data row 3"),
+        (with_row(2, "-2020-01-03,AAA,10,11,9,10.1,1"), "got '-2020-01-03' in data row 3"),
+        (with_row(2, "9020-01-03,AAA,10,11,9,10.1,1"), "got '9020-01-03' in data row 3"),
         (with_row(2, "03/01/2020,AAA,10,11,9,10.1,1"), "like 2009-03-02; got '03/01/2020'"),
         (with_row(2, ",AAA,10,11,9,10.1,1"), "like 2009-03-02; got '' in data row 3"),
         (with_row(2, "2020-01-03,,10,11,9,10.1,1"), "name a symbol; got '' in data row 3"),

@@ -13,10 +13,11 @@ import pandas as pd
 from trading_rlhf.errors import DataError
 from trading_rlhf.types import BoolArray, FloatArray
 
-__all__ = ["Bars", "PriceHistory", "ARRAY_NAMES", "PRICE_NAMES"]
+__all__ = ["Bars", "PriceHistory", "ARRAY_NAMES", "PRICE_NAMES", "YEARS"]
 
 PRICE_NAMES: Final = ("open", "high", "low", "close")
 ARRAY_NAMES: Final = (*PRICE_NAMES, "volume", "raw_close", "split", "dividend", "tradable")
+YEARS: Final = range(1800, 2200)
 _TOLERANCE = 1e-9
 
 
@@ -295,6 +296,8 @@ def _checked_dates(dates: pd.DatetimeIndex | Sequence[str]) -> pd.DatetimeIndex:
         raise DataError("bars must cover at least one date", "none", "Pass more data.")
     if index.hasnans:
         raise DataError("every bar must have a date", "a missing date", "Fill it in.")
+    if not index.year.isin(YEARS).all():
+        raise DataError("dates must lie between 1800 and 2199", "another year", "Correct them.")
     if index.tz is not None and str(index.tz) != "UTC":
         raise DataError("dates must be naive or UTC", str(index.tz), "Use dates.tz_convert('UTC').")
     if index.tz is None and (index != index.normalize()).any():

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 import pandera.pandas as pa
 
-from trading_rlhf.market.bars import PRICE_NAMES, Bars
+from trading_rlhf.market.bars import PRICE_NAMES, YEARS, Bars
 from trading_rlhf.market.clock import trading_sessions
 from trading_rlhf.market.sources import read_table
 from trading_rlhf.market.tables import bars_from_table, named_columns
@@ -79,6 +79,7 @@ def check_table(table: pd.DataFrame) -> QualityReport:
         words = given["tradable"].astype(str).str.strip().str.lower()
         given = given[words != "false"].reset_index(drop=True)
     dates = pd.to_datetime(given["date"].astype(str), format="ISO8601", errors="coerce", utc=True)
+    dates = dates.where(dates.dt.year.isin(YEARS))
     symbols = given["symbol"].astype(str).str.strip().replace("", None)
     names = [n for n in (*PRICE_NAMES, "volume", "raw_close") if n in given]
     numbers = {name: pd.to_numeric(given[name], errors="coerce").astype(float) for name in names}

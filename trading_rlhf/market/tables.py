@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from trading_rlhf.errors import DataError
-from trading_rlhf.market.bars import ARRAY_NAMES, Bars
+from trading_rlhf.market.bars import ARRAY_NAMES, YEARS, Bars
 from trading_rlhf.types import BoolArray, FloatArray
 
 __all__ = ["bars_from_table", "bars_to_table", "named_columns", "COLUMNS"]
@@ -110,11 +110,12 @@ def _says_nothing(bars: Bars, name: str, array: FloatArray | BoolArray) -> bool:
 def _dates(column: "pd.Series[Any]") -> pd.DatetimeIndex:
     if pd.api.types.is_datetime64_any_dtype(column):
         index = pd.DatetimeIndex(column)
-        bad = np.asarray(index.isna())
+        bad = np.asarray(~index.year.isin(YEARS))
     else:
         text = column.astype(str).str.strip()
         zoned = text.str.contains(_ZONE)
-        bad = pd.to_datetime(text, format="ISO8601", errors="coerce", utc=True).isna().to_numpy()
+        read = pd.to_datetime(text, format="ISO8601", errors="coerce", utc=True)
+        bad = ~read.dt.year.isin(YEARS).to_numpy()
         if zoned.any() and not (zoned | bad).all():
             raise DataError(
                 "all dates or none must carry a time zone", "both kinds", "Write them in one way."
