@@ -129,7 +129,7 @@ def _run(context: Context, progress: Progress) -> JsonDict:
         significance = record_trials(context, comparison)
         progress("backtest", 3, 3)
     with seconds.of("export"):
-        replayed = replay(context, shaped, shaped_record.id, learned.fitted, progress)
+        replayed = replay(context, shaped, shaped_record.id, learned.fitted.model, progress)
     audit = verify(context.store, context.folder / "audit_head.json")
     summary: JsonDict = {
         "data": {

@@ -26,7 +26,7 @@ from trading_rlhf.loop.asking import simulate_answers
 from trading_rlhf.loop.context import Context
 from trading_rlhf.market import session_close
 from trading_rlhf.proposals import Book, Proposal, TradeTensors
-from trading_rlhf.reward import Fitted, ModelDesk
+from trading_rlhf.reward import ModelDesk, RewardModel
 from trading_rlhf.store import canonical_json, heads
 from trading_rlhf.types import Progress
 
@@ -57,7 +57,7 @@ class Replayed:
 
 
 def replay(
-    context: Context, policy: Policy, policy_id: str, model: Fitted, progress: Progress
+    context: Context, policy: Policy, policy_id: str, model: RewardModel, progress: Progress
 ) -> Replayed:
     """Replay the last sessions with the simulated desk answering and the embedded broker filling.
 
@@ -103,7 +103,7 @@ def live_proposals(
     context: Context,
     policy: Policy,
     policy_id: str,
-    model: Fitted | None,
+    model: RewardModel | None,
     broker: PaperBroker,
     t: int,
     cooldown: Tensor | None = None,
@@ -141,7 +141,7 @@ def live_proposals(
     draws = torch.rand(len(found), generator=context.generator(f"random-share-{t}")).tolist()
     passing = [True] * len(found)
     if model is not None:
-        p = TradeTensors.of(found).approval(ModelDesk(model.model))
+        p = TradeTensors.of(found).approval(ModelDesk(model))
         passing = (p > context.config.gate.threshold).tolist()
     return [
         replace(

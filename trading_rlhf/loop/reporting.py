@@ -41,11 +41,11 @@ __all__ = [
 ]
 
 LABELS = {
-    "base": "base, no filter",
+    "base": "base (no filter)",
     "base_filter": "base + filter",
     "shaped": "shaped + filter",
     "oracle": "oracle (true desk)",
-    "placebo": "placebo (shuffled answers)",
+    "placebo": "placebo (shuffled)",
 }
 
 
@@ -221,12 +221,12 @@ def figures_table(summary: JsonDict) -> pd.DataFrame:
 
     rows = {
         LABELS[arm]: {
-            "approval (notional)": text("approval", arm, 2),
-            "approval (count)": text("approval_count", arm, 2),
-            "profit bp/step": text("profit_through_gate", arm, 2),
+            "approval by notional": text("approval", arm, 2),
+            "approval by count": text("approval_count", arm, 2),
+            "profit bp per step": text("profit_through_gate", arm, 2),
             "Sharpe": f"{text('sharpe', arm, 2)} ± {text('sharpe_standard_error', arm, 2)}",
-            "reviews/step": text("reviews_per_step", arm, 2),
-            "turnover %/step": f"{100 * summary['turnover'][arm]:.1f}",
+            "reviews per step": text("reviews_per_step", arm, 2),
+            "turnover % per step": f"{100 * summary['turnover'][arm]:.1f}",
         }
         for arm in ARMS
     }
@@ -238,27 +238,21 @@ def figures_table(summary: JsonDict) -> pd.DataFrame:
 def verdict_sentences(summary: JsonDict) -> list[str]:
     """The result in words, whichever way it went."""
     sentences = []
-    for key, unit, digits in (
-        ("approval", "", 2),
-        ("approval_count", " by count", 2),
-        ("profit_through_gate", " bp a step", 2),
+    for key, name, unit in (
+        ("approval", "Approval by notional", ""),
+        ("approval_count", "Approval by count", ""),
+        ("profit_through_gate", "Profit through the gate", " bp a step"),
     ):
         row = summary[key]
-        if None in row.values():
-            sentences.append(f"{key.replace('_', ' ').capitalize()}: not enough items shown.")
+        if None in (row[arm] for arm in ("shaped", "base", "base_filter", "placebo")):
+            sentences.append(f"{name}: too few trades shown to compare.")
             continue
-        beaten = [
-            LABELS[other] for other in ("base", "base_filter", "placebo")
-            if row["shaped"] > row[other]
-        ]  # fmt: skip
-        missed = [
-            LABELS[other] for other in ("base", "base_filter", "placebo")
-            if row["shaped"] <= row[other]
-        ]  # fmt: skip
-        name = key.replace("_count", "").replace("_", " ").capitalize()
-        line = f"{name}: shaped {row['shaped']:.{digits}f}{unit}"
-        line += f", above {', '.join(beaten)}" if beaten else ""
-        line += f", not above {', '.join(missed)}" if missed else ""
+        others = {LABELS[arm]: row[arm] for arm in ("base", "base_filter", "placebo")}
+        beaten = [label for label, value in others.items() if row["shaped"] > value]
+        missed = [label for label, value in others.items() if row["shaped"] <= value]
+        line = f"{name}: shaped {row['shaped']:.2f}{unit}"
+        line += f"; above {', '.join(beaten)}" if beaten else ""
+        line += f"; not above {', '.join(missed)}" if missed else ""
         sentences.append(f"{line}.")
     return sentences
 

@@ -1,0 +1,53 @@
+"""The command line: one verb a stage. Exit 0 done, 1 failed, 2 wrong usage."""
+
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+from pydantic import ValidationError
+
+from trading_rlhf import __version__
+from trading_rlhf.cli.console import print_error
+from trading_rlhf.cli.data import data
+from trading_rlhf.cli.runs import add_commands
+from trading_rlhf.cli.users import users
+from trading_rlhf.errors import TradingRlhfError
+
+__all__ = ["app", "main"]
+
+app = App(
+    name="trading-rlhf",
+    help="Trains trading strategies with the traders who review them.",
+    version=__version__,
+)
+app.command(data)
+app.command(users)
+add_commands(app)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and exit with its status."""
+    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        status = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        print_error(f"Usage: {_usage_sentence(error)} See 'trading-rlhf --help'.")
+        sys.exit(2)
+    except TradingRlhfError as error:
+        print_error(f"Error: {error}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print_error("Stopped.")
+        sys.exit(130)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _usage_sentence(error: CycloptsError) -> str:
+    """One line for a wrong option, an unknown verb or a value out of range."""
+    cause = error.__cause__
+    if isinstance(cause, ValidationError):
+        first = cause.errors()[0]
+        name = ".".join(str(part) for part in first["loc"]).replace("_", "-")
+        return f"--{name}: {first['msg'][0].lower()}{first['msg'][1:]}; got {first['input']!r}."
+    text = " ".join(str(error).split())
+    return text if text.endswith((".", "?")) else f"{text}."

@@ -1,0 +1,93 @@
+"""How the command line speaks: progress bars, tables within 100 columns, JSON for machines."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.progress import Progress as ProgressBars
+from rich.table import Table
+
+from trading_rlhf.types import Progress
+
+__all__ = ["print_error", "print_facts", "print_frame", "print_json", "print_line", "progress_bars"]
+
+_WIDTH = 100
+
+
+def _console(*, error: bool = False) -> Console:
+    console = Console(stderr=error, highlight=False, soft_wrap=False)
+    if console.width > _WIDTH or not console.is_terminal:
+        console.width = _WIDTH
+    return console
+
+
+@contextmanager
+def progress_bars() -> Iterator[Progress]:
+    """Give a progress callback that draws one bar per stage on standard error."""
+    console = _console(error=True)
+    columns = (
+        TextColumn("{task.description:<32}"),
+        BarColumn(bar_width=32),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with ProgressBars(*columns, console=console, disable=not console.is_terminal) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def show(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total)
+                if not console.is_terminal:
+                    print(f"{stage} ...", file=sys.stderr, flush=True)  # noqa: T201
+            bars.update(tasks[stage], completed=done, total=total)
+
+        yield show
+
+
+def print_frame(title: str, frame: pd.DataFrame) -> None:
+    """Print a table of text cells; the index is its first column."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    # Long heads wrap at their spaces, cells never: a figure broken in two is misread.
+    frame = frame.astype(str).map(lambda cell: cell.replace(" ", "\u00a0"))
+    table.add_column(str(frame.index.name or ""), no_wrap=True)
+    for column in frame.columns:
+        table.add_column(str(column), justify="right", vertical="bottom")
+    for name, row in frame.iterrows():
+        table.add_row(str(name), *(str(cell) for cell in row))
+    _console().print(table)
+
+
+def print_facts(title: str, facts: dict[str, Any]) -> None:
+    """Print names and values, one a line."""
+    table = Table(title=title, title_justify="left", box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts.items():
+        table.add_row(name.replace("_", " "), str(value))
+    _console().print(table)
+
+
+def print_line(text: str) -> None:
+    """Print a sentence."""
+    _console().print(text, markup=False)
+
+
+def print_json(value: Any) -> None:
+    """Print JSON and nothing else."""
+    print(json.dumps(value, indent=2, sort_keys=True))  # noqa: T201
+
+
+def print_error(text: str) -> None:
+    """Print a sentence to standard error."""
+    Console(stderr=True, highlight=False, soft_wrap=True).print(text, markup=False)

@@ -1,0 +1,83 @@
+"""``trading-rlhf data``: fetch bars, check a file, list the features."""
+
+from datetime import date
+from pathlib import Path
+
+import pandas as pd
+from cyclopts import App
+
+from trading_rlhf.cli.console import print_frame, print_json, print_line, progress_bars
+from trading_rlhf.services.market_data import check_data, fetch_data, list_features
+
+__all__ = ["data"]
+
+data = App(name="data", help="Fetch and check price bars.")
+
+
+@data.command
+def fetch(
+    symbols: list[str],
+    /,
+    *,
+    start: date,
+    end: date,
+    interval: str = "1d",
+    to: Path = Path("data/fetched.parquet"),
+    json: bool = False,
+) -> int:
+    """Fetch bars from Yahoo Finance; what arrives is kept, each failure is named.
+
+    Args:
+        symbols: Yahoo's names, such as AAPL MSFT.
+        start: first day.
+        end: first day that is not fetched.
+        interval: 1d or 1h.
+        to: Parquet or CSV file to write.
+        json: print JSON.
+    """
+    with progress_bars() as progress:
+        rows, written = fetch_data(symbols, start, end, interval, to, progress)
+    if json:
+        print_json({"symbols": rows, "file": str(to) if written else None})
+    else:
+        frame = pd.DataFrame(rows).set_index("symbol")
+        print_frame("Fetched", frame)
+        print_line(f"Written to {to}." if written else "Nothing was written.")
+    return 0 if all(row["problem"] == "" for row in rows) else 1
+
+
+@data.command
+def check(source: str, /, *, json: bool = False, limit: int = 40) -> int:
+    """Check bars for silent faults; nothing is repaired. Exit 1 where a file cannot be used.
+
+    Args:
+        source: a bundled sample (us4, sp20) or a CSV or Parquet file.
+        json: print JSON.
+        limit: findings to print.
+    """
+    findings, refused = check_data(source)
+    if json:
+        print_json(findings.astype(str).to_dict(orient="records"))
+    elif findings.empty:
+        print_line(f"{source}: nothing found.")
+    else:
+        shown = findings.head(limit).set_index("symbol").astype(str)
+        print_frame(f"{len(findings)} findings in {source}", shown)
+        if len(findings) > limit:
+            print_line(f"{len(findings) - limit} more; --limit {len(findings)} shows all.")
+    return 1 if refused else 0
+
+
+@data.command
+def features(*, json: bool = False) -> int:
+    """List the registered features with their formulas.
+
+    Args:
+        json: print JSON.
+    """
+    rows = list_features()
+    if json:
+        print_json(rows)
+    else:
+        print_frame("Features", pd.DataFrame(rows).set_index("name"))
+    return 0

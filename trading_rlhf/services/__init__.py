@@ -1,0 +1,3 @@
+"""Everything that screens and the command line may call."""
+
+__all__: list[str] = []

@@ -1,0 +1,169 @@
+"""Backtests for the command line: a run's policies, or weights from a file."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from trading_rlhf.agent import Policy, walk
+from trading_rlhf.backtest import (
+    BacktestResult,
+    Plot,
+    Report,
+    Table,
+    line_plot,
+    run_backtest,
+    write_report,
+)
+from trading_rlhf.errors import AccountingError, DataError
+from trading_rlhf.loop import Context, load_bars
+from trading_rlhf.market import Bars
+from trading_rlhf.reward import ModelDesk
+from trading_rlhf.services.stages import Stage, open_stage
+from trading_rlhf.types import Desk, FloatArray, JsonDict
+
+__all__ = ["backtest_run", "backtest_weights", "read_weights_file"]
+
+
+def backtest_run(stage: Stage) -> tuple[pd.DataFrame, Path]:
+    """Backtest a run's policies over the test period, where nobody refuses.
+
+    Arms: buy and hold, the base policy, what the reward model approves of it, and the shaped
+    policy under the same filter, as far as they exist. Every arm goes through ``run_backtest``.
+
+    Returns:
+        Measures, one row per arm, and the report's path.
+    """
+    with open_stage(stage) as context:
+        targets = _arm_targets(context)
+        window = context.bars.window(context.test_bars.start, context.test_bars.stop)
+        stacked = np.stack(list(targets.values()))
+        result = run_backtest(window, stacked, context.config.costs)
+        table = result.measures.set_index(pd.Index(targets, name="arm"))
+        path = context.folder / "backtest.html"
+        _write(context, result, table, path)
+        return table, path
+
+
+def backtest_weights(
+    data: str, weights: Path, stage: Stage, nan_holds: bool
+) -> tuple[pd.DataFrame, JsonDict]:
+    """Backtest target weights from a CSV file on bars.
+
+    Args:
+        data: a bundled sample or a file of bars.
+        weights: CSV with a ``date`` column and one column per symbol; rows decide at that close.
+        stage: gives the costs.
+        nan_holds: an empty cell holds the position instead of being an error.
+    """
+    bars = load_bars(data)
+    targets = read_weights_file(weights, bars, nan_holds)
+    costs = stage.settings().costs
+    result = run_backtest(bars, targets, costs)
+    return result.measures.set_index(pd.Index([weights.stem], name="strategy")), {
+        "engine": result.engine,
+        "bars": bars.shape[0],
+        "symbols": list(bars.symbols),
+    }
+
+
+def read_weights_file(path: Path, bars: Bars, nan_holds: bool) -> FloatArray:
+    """Target weights ``[T, N]`` of bars from a CSV file; bars without a row hold.
+
+    Raises:
+        DataError: the file cannot be read or names unknown dates or symbols.
+        AccountingError: a weight is missing or infinite.
+    """
+    try:
+        table = pd.read_csv(path, index_col=0, parse_dates=True)
+    except (OSError, ValueError) as error:
+        raise DataError(
+            "weights come from a readable CSV file",
+            f"{path}: {str(error).splitlines()[0]}",
+            "Give a date column first and one column per symbol.",
+        ) from error
+    unknown = [str(c) for c in table.columns if c not in bars.symbols]
+    missing = [s for s in bars.symbols if s not in table.columns]
+    strangers = [] if not isinstance(table.index, pd.DatetimeIndex) else [
+        str(day.date()) for day in table.index.difference(bars.dates)
+    ]  # fmt: skip
+    if unknown or missing or strangers or not isinstance(table.index, pd.DatetimeIndex):
+        raise DataError(
+            f"weights need dates of the bars and the columns {', '.join(bars.symbols)}",
+            f"unknown columns {unknown}, missing {missing}, dates without a bar {strangers[:3]}",
+            "Correct the header and the first column.",
+        )
+    if table.index.has_duplicates or not table.index.is_monotonic_increasing:
+        raise DataError(
+            "dates of weights must be sorted and unique", f"others in {path}", "Sort the file."
+        )
+    try:
+        given = table[list(bars.symbols)].astype(float)
+    except ValueError as error:
+        raise DataError("weights must be numbers", str(error), "Correct the cell.") from error
+    if not nan_holds and bool(given.isna().any(axis=None)):
+        row, column = np.argwhere(given.isna().to_numpy())[0]
+        raise AccountingError(
+            "every weight must be a number",
+            f"none for {given.columns[column]} on {given.index[row].date()}",
+            "Fill the cell, or pass --nan-holds to hold the position there.",
+        )
+    return given.reindex(bars.dates).to_numpy(dtype=np.float64)
+
+
+def _arm_targets(context: Context) -> dict[str, FloatArray]:
+    """Targets ``[T, N]`` of each arm over the test period; NaN holds."""
+    bars = context.test_bars
+    shape = (len(bars), context.bars.shape[1])
+    hold = np.full(shape, np.nan)
+    tradable = context.bars.tradable[bars.start]
+    hold[0] = np.where(tradable, 0.98 / max(int(tradable.sum()), 1), 0.0)
+    targets = {"buy and hold": hold}
+    base, _ = context.policy("base")
+    model = context.reward_model()
+    settings: list[tuple[str, Policy, Desk | None]] = [("raw policy", base, None)]
+    if model is not None:
+        settings.append(("reward model only", base, ModelDesk(model[0])))
+        if context.newest("policy", "shaped") is not None:
+            shaped, _ = context.policy("shaped")
+            settings.append(("shaped, reward model only", shaped, ModelDesk(model[0])))
+    for name, policy, desk in settings:
+        walked = walk(
+            policy,
+            context.market,
+            torch.tensor([bars.start]),
+            len(bars) - 1,
+            context.config.costs,
+            context.config.gate,
+            model=desk,
+        )
+        ordered = walked.executed[:, 0, 0] != 0
+        wanted = (walked.held + walked.executed)[:, 0, 0]
+        arm = np.full(shape, np.nan)
+        arm[:-1] = torch.where(ordered, wanted, torch.nan).numpy()
+        targets[name] = arm
+    return targets
+
+
+def _write(context: Context, result: BacktestResult, table: pd.DataFrame, path: Path) -> None:
+    curves = pd.DataFrame(result.equity.T, index=result.dates, columns=table.index)
+    text = table.map(lambda value: f"{value:.3f}")
+    report = Report(
+        title=f"Backtest of {context.folder.name} on {context.config.data}",
+        summary=["Out of sample, costs paid, executed as proposed: no desk refuses."],
+        warnings=[
+            f"{', '.join(context.bars.symbols)} are survivors; one path carries no profit claim."
+        ],
+        tables=[Table("Measures (fractions; yearly where the name says so)", text)],
+        plots=[
+            Plot("Equity", line_plot(curves, "equity", log=True)),
+            Plot("Drawdown", line_plot(curves / curves.cummax() - 1.0, "below the peak")),
+        ],
+        facts=[
+            ("Bars", f"{result.dates[0].date()} to {result.dates[-1].date()}"),
+            ("Data sha256", context.bars.sha256[:16]),
+            ("Engine", result.engine),
+        ],
+    )
+    write_report(report, path)

@@ -1,0 +1,267 @@
+"""One function per verb of the command line; each opens its run, does one thing and closes it."""
+
+import secrets as random_source
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trading_rlhf.agent import load_policy
+from trading_rlhf.broker import export_signals, open_paper_broker
+from trading_rlhf.config import RunConfig, read_config, write_config
+from trading_rlhf.errors import AuditError, RunError
+from trading_rlhf.feedback import ReviewDesk, create_account, list_accounts
+from trading_rlhf.loop import (
+    Context,
+    Replayed,
+    SettableClock,
+    ask_about_history,
+    learn,
+    live_proposals,
+    open_context,
+    release,
+    run_demo,
+    shape_policies,
+    single_user,
+    store_policy,
+    train_base,
+)
+from trading_rlhf.reward import ModelDesk, RewardModel
+from trading_rlhf.services.runs import system_clock
+from trading_rlhf.services.secrets import Secrets
+from trading_rlhf.store import AuditReport, open_store, verify
+from trading_rlhf.types import JsonDict, Progress
+
+__all__ = [
+    "Stage",
+    "audit",
+    "demo",
+    "export",
+    "first_user",
+    "fit",
+    "flatten",
+    "open_stage",
+    "prepare_desk",
+    "propose",
+    "shape",
+    "train",
+]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What every verb is given.
+
+    Attributes:
+        run: the run directory.
+        secrets: keys from the environment.
+        config_file: YAML file with settings, or None.
+        overrides: settings by dotted name.
+        progress: told about long work.
+    """
+
+    run: Path
+    secrets: Secrets
+    config_file: Path | None
+    overrides: JsonDict
+    progress: Progress
+
+    def settings(self) -> RunConfig:
+        """The run's settings: its own config.yaml, or the given file, then the overrides."""
+        own = self.run / "config.yaml"
+        file = self.config_file or (own if own.is_file() else None)
+        return read_config(file, self.overrides)
+
+
+@contextmanager
+def open_stage(stage: Stage) -> Iterator[Context]:
+    """Hold the run for this process and open it.
+
+    Raises:
+        RunError: there is no such run, or another process works on it.
+    """
+    if not (stage.run / "config.yaml").is_file():
+        raise RunError(
+            "a run directory must hold config.yaml",
+            f"none in {stage.run}",
+            "Make a run with 'trading-rlhf demo', 'train' or 'review'.",
+        )
+    with single_user(stage.run):
+        context = _context(stage, stage.settings())
+        try:
+            yield context
+        finally:
+            context.store.close()
+
+
+def demo(stage: Stage) -> JsonDict:
+    """Run the whole loop on bundled data with the simulated desk; returns the figures."""
+    config = read_config(stage.config_file, stage.overrides)
+    clock = SettableClock(system_clock)
+    return run_demo(stage.run, config, stage.secrets.audit_key, clock, stage.progress)
+
+
+def train(stage: Stage) -> JsonDict:
+    """Train a base policy, starting the run where there is none."""
+    config = stage.settings()
+    stage.run.mkdir(parents=True, exist_ok=True)
+    with single_user(stage.run):
+        context = _context(stage, config)
+        try:
+            write_config(config, stage.run / "config.yaml")
+            record = train_base(context, stage.progress)
+        finally:
+            context.store.close()
+    return {"policy": record.id, "kind": "base", "iterations": config.train.iterations}
+
+
+def propose(stage: Stage, count: int, live: bool) -> JsonDict:
+    """Put proposals into the review queue: from history, or for the newest bar."""
+    with open_stage(stage) as context:
+        kind = "shaped" if context.newest("policy", "shaped") else "base"
+        policy, record = context.policy(kind)
+        if not live:
+            made = ask_about_history(context, policy, record.id, count, stage.progress)
+        else:
+            model = context.reward_model()
+            broker = open_paper_broker(context.store, context.config.costs, context.config.equity)
+            newest = context.bars.shape[0] - 1
+            made = live_proposals(
+                context, policy, record.id, None if model is None else model[0], broker, newest
+            )
+            ReviewDesk(context.store, context.clock).add_proposals(made)
+            context.sign()
+        return {"policy": record.id, "kind": kind, "proposals": len(made), "live": live}
+
+
+def fit(stage: Stage, simulated: bool) -> JsonDict:
+    """Fit the reward model on the standing answers and shape a policy by it."""
+    with open_stage(stage) as context:
+        learned = learn(context, simulated)
+        policy = shape(context, learned.fitted.model, stage.progress)
+        return {
+            "reward_model": learned.record.id,
+            "answers": len(learned.record.answer_ids),
+            "held_out": learned.record.quality,
+            "policy": policy,
+        }
+
+
+def shape(context: Context, model: RewardModel, progress: Progress) -> str:
+    """Train the base policy under a reward model as the desk, store it, return its id."""
+    base, record = context.policy("base")
+    desk = ModelDesk(model, context.config.fit.pessimism)
+    (shaped,) = shape_policies(context, base, [desk], "shape", progress)
+    return store_policy(context, shaped, "shaped", record.id).id
+
+
+def export(stage: Stage) -> JsonDict:
+    """Release approved live proposals, send them to the embedded broker, write the signals."""
+    with open_stage(stage) as context:
+        broker = open_paper_broker(context.store, context.config.costs, context.config.equity)
+        waiting = ReviewDesk(context.store, context.clock).proposals(mode="live")
+        outcome = Replayed()
+        release(context, broker, waiting, outcome)
+        files = export_signals(outcome.signals, context.folder / "signals")
+        context.sign()
+        return {
+            "live_proposals": len(waiting),
+            "signals": len(outcome.signals),
+            "orders": outcome.orders,
+            "held_back": outcome.refused,
+            "files": [str(file) for file in files],
+        }
+
+
+def audit(stage: Stage) -> AuditReport:
+    """Verify the run's chain of events against its signed head.
+
+    Raises:
+        AuditError: there is no store to verify.
+    """
+    database = stage.run / "store.db"
+    if not database.is_file():
+        raise AuditError(
+            "an audit needs a run with a store", f"no {database}", "Name a run with --run."
+        )
+    with open_store(database, stage.secrets.audit_key, system_clock) as store:
+        return verify(store, stage.run / "audit_head.json")
+
+
+def prepare_desk(stage: Stage, demo_run: Path, count: int) -> None:
+    """Make the desk's run from the demo's base policy, without its simulated answers.
+
+    An existing desk is left as it is; questions are added only where none wait.
+
+    Args:
+        stage: names the desk's run.
+        demo_run: the run whose base policy is taken.
+        count: questions to put into an empty queue.
+
+    Raises:
+        RunError: there is neither a desk nor a finished demo.
+    """
+    if not (stage.run / "config.yaml").is_file():
+        _copy_base_policy(stage, demo_run)
+    with open_stage(stage) as context:
+        desk = ReviewDesk(context.store, context.clock)
+        answered = {answer.proposal_id for answer in desk.standing_answers()}
+        if all(proposal.id in answered for proposal in desk.proposals(mode="history")):
+            policy, record = context.policy("base")
+            ask_about_history(context, policy, record.id, len(answered) + count, stage.progress)
+
+
+def first_user(stage: Stage) -> str | None:
+    """Create the account "reviewer" where no person has one; returns its password, else None."""
+    with open_stage(stage) as context:
+        if any(not account.simulated for account in list_accounts(context.store)):
+            return None
+        password = random_source.token_urlsafe(12)
+        create_account(context.store, "reviewer", password, "admin")
+        return password
+
+
+def _copy_base_policy(stage: Stage, demo_run: Path) -> None:
+    if not (demo_run / "summary.json").is_file():
+        raise RunError(
+            "a desk starts from a finished demo",
+            f"no summary.json in {demo_run}",
+            "Run 'make demo' first.",
+        )
+    config = read_config(demo_run / "config.yaml", stage.overrides)
+    with single_user(stage.run):
+        stage.run.mkdir(parents=True, exist_ok=True)
+        source = open_context(
+            demo_run, stage.secrets.audit_key, SettableClock(system_clock), config
+        )
+        try:
+            event = source.newest("policy", "base")
+        finally:
+            source.store.close()
+        if event is None:
+            raise RunError("a demo holds a base policy", f"none in {demo_run}", "Run it again.")
+        policy, _ = load_policy(demo_run / "policies", event.payload["id"])
+        context = _context(stage, config)
+        try:
+            store_policy(context, policy, "base", None)
+            # Written last: a desk without config.yaml is begun again.
+            write_config(config, stage.run / "config.yaml")
+        finally:
+            context.store.close()
+
+
+def _context(stage: Stage, config: RunConfig) -> Context:
+    clock = SettableClock(system_clock)
+    return open_context(stage.run, stage.secrets.audit_key, clock, config)
+
+
+def flatten(settings: dict[str, Any], prefix: str = "") -> JsonDict:
+    """Nested settings as dotted names."""
+    flat: JsonDict = {}
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            flat.update(flatten(value, f"{prefix}{name}."))
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
