@@ -1,5 +1,6 @@
 """One day of the desk on PostgreSQL; skipped where no server is installed."""
 
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -21,10 +22,12 @@ pytest.importorskip("psycopg")
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    running = pgserver.get_server(tmp_path_factory.mktemp("postgres"))
-    yield running
-    running.cleanup()
+def server():
+    # Not pytest's folder: the server runs as another user, and pytest locks that one out.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        running = pgserver.get_server(folder)
+        yield running
+        running.cleanup()
 
 
 @pytest.fixture

@@ -172,9 +172,13 @@ def test_progress_counts(desk, ann, bob, proposal, store):
     fill(desk, proposal, 6)
     answer(desk, ann, "proposal-0", token="1")
     answer(desk, ann, "proposal-1", "cannot_tell", token="2")
-    answer(desk, bob, "proposal-2", token="3")
+    answer(desk, bob, "proposal-2", token="3", tags=('"certified":false,"hindsight":true',))
     progress = desk.progress(ann)
     assert (progress.answered, progress.usable, progress.queue) == (2, 2, 3)
+    assert sum(a.trainable for a in desk.standing_answers()) == progress.usable
+    update_account(store, bob, certified=False)
+    answer(desk, bob, "proposal-3", token="4")
+    assert desk.progress(bob).usable == 2
     assert (progress.trained_on, progress.needed) == (0, 30)
     with store.write() as session:
         append(session, "reward_model", "fitted", {"answers": 31}, actor="loop")

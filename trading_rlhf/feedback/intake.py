@@ -71,7 +71,7 @@ def _look_up(session: Session, items: Sequence[Submission], now: datetime) -> _S
         proposals={payload["id"]: Proposal.from_json(payload) for payload in payloads},
         closed=closed_ids(session, ids),
         answered=answered_by(session, ids),
-        looking=looking_at(session, ids, now),
+        looking=looking_at(session, now, ids),
         seen={},
     )
 

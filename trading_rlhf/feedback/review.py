@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from trading_rlhf.errors import ReviewError
@@ -12,8 +12,10 @@ from trading_rlhf.feedback.intake import take_answers
 from trading_rlhf.feedback.queue import first
 from trading_rlhf.feedback.records import Answer, Progress, QueueItem, Submission, Verdict
 from trading_rlhf.feedback.standing import (
+    count_answers,
     last_answer,
     open_items,
+    says,
     standing_query,
     undone,
 )
@@ -199,16 +201,16 @@ class ReviewDesk:
 
     def progress(self, reviewer: str) -> Progress:
         """Tell how far this reviewer and the desk are."""
-        answers = self.standing_answers()
         with self._store.read() as session:
+            answered, usable = count_answers(session, reviewer)
             fit = last_event(session, "reward_model")
             waiting = open_items(session, reviewer, self._overlap, self._clock())
             return Progress(
-                answered=sum(answer.reviewer == reviewer for answer in answers),
+                answered=answered,
                 trained_on=_trained_on(fit.payload) if fit else 0,
                 needed=_NEEDED,
                 queue=sum(1 for _ in waiting),
-                usable=sum(answer.trainable for answer in answers),
+                usable=usable,
             )
 
     def standing_answers(
@@ -235,13 +237,11 @@ class ReviewDesk:
 
     def has_human_answers(self) -> bool:
         """Tell whether a person has ever answered here, answers taken back included."""
-        query = select(func.count()).where(
-            EventRow.stream == "answer",
-            EventRow.kind == "verdict",
-            EventRow.payload.contains('"simulated":false'),
+        query = select(EventRow.seq).where(
+            EventRow.stream == "answer", EventRow.kind == "verdict", says("simulated", False)
         )
         with self._store.read() as session:
-            return bool(session.scalar(query))
+            return session.scalar(query.limit(1)) is not None
 
     def proposals(
         self, ids: Iterable[str] | None = None, mode: Mode | None = None
@@ -266,7 +266,7 @@ class ReviewDesk:
         if wanted:
             free = {
                 item.proposal_id
-                for item in open_items(session, reviewer, self._overlap, now, only=wanted)
+                for item in open_items(session, reviewer, self._overlap, now, ids=wanted)
             }
             for name in wanted:
                 if name in free:

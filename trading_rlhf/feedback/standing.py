@@ -1,25 +1,27 @@
 """What the events say now: standing answers, free places, what a reviewer has seen."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, String, and_, cast, exists, func, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import ColumnElement, Row, Select, String, and_, cast, exists, func, select
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from trading_rlhf.feedback.queue import Candidate
-from trading_rlhf.store import Event
+from trading_rlhf.store import Event, canonical_json
 from trading_rlhf.store.events import from_row
 from trading_rlhf.store.schema import EventRow, LeaseRow, ProposalRow
 
 __all__ = [
     "answered_by",
     "closed_ids",
+    "count_answers",
     "last_answer",
     "latest_seen",
     "looking_at",
     "open_items",
+    "says",
     "standing_query",
     "undone",
 ]
@@ -39,6 +41,22 @@ def last_answer(session: Session, reviewer: str) -> Event | None:
     return from_row(row) if row is not None else None
 
 
+def count_answers(session: Session, reviewer: str) -> tuple[int, int]:
+    """Return the standing answers of this reviewer, and those of the desk a fit may use."""
+    count = select(func.count()).where(_standing())
+    usable = count.where(
+        says("certified", True), says("hindsight", False), ~says("verdict", "cannot_tell")
+    )
+    mine = session.scalar(count.where(EventRow.actor == reviewer))
+    return mine or 0, session.scalar(usable) or 0
+
+
+def says(name: str, value: str | bool) -> ColumnElement[bool]:
+    """Condition on an event: its payload holds this field; canonical JSON has one spelling."""
+    field = canonical_json({name: value}).strip("{}")
+    return EventRow.payload.contains(field, autoescape=True)
+
+
 def undone(session: Session, reviewer: str) -> list[str]:
     """Return the proposals whose answer this reviewer took back, the newest undo first."""
     query = (
@@ -49,66 +67,60 @@ def undone(session: Session, reviewer: str) -> list[str]:
     return [name for name in dict.fromkeys(session.scalars(query)) if name is not None]
 
 
-def closed_ids(session: Session, ids: Iterable[str]) -> set[str]:
-    """Return those of the proposals that were closed."""
-    found: set[str] = set()
-    for part in _chunks(ids):
-        query = select(EventRow.subject).where(
-            EventRow.stream == "proposal", EventRow.kind == "closed", EventRow.subject.in_(part)
-        )
-        found.update(name for name in session.scalars(query) if name is not None)
-    return found
+def closed_ids(session: Session, ids: Iterable[str] | None = None) -> set[str]:
+    """Return those of the proposals (of all of them) that were closed."""
+    query = select(EventRow.subject).where(EventRow.stream == "proposal", EventRow.kind == "closed")
+    return {row.subject for row in _about(session, query, EventRow.subject, ids)}
 
 
-def answered_by(session: Session, ids: Iterable[str]) -> dict[str, set[str]]:
+def answered_by(session: Session, ids: Iterable[str] | None = None) -> dict[str, set[str]]:
     """Return the reviewers with a standing answer, by proposal."""
     found: defaultdict[str, set[str]] = defaultdict(set)
-    for part in _chunks(ids):
-        query = select(EventRow.subject, EventRow.actor).where(
-            _standing(), EventRow.subject.in_(part)
-        )
-        for row in session.execute(query):
-            found[row.subject].add(row.actor)
+    query = select(EventRow.subject, EventRow.actor).where(_standing())
+    for row in _about(session, query, EventRow.subject, ids):
+        found[row.subject].add(row.actor)
     return found
 
 
-def looking_at(session: Session, ids: Iterable[str], now: datetime) -> dict[str, set[str]]:
+def looking_at(
+    session: Session, now: datetime, ids: Iterable[str] | None = None
+) -> dict[str, set[str]]:
     """Return the reviewers with a lease that has not run out, by proposal."""
     found: defaultdict[str, set[str]] = defaultdict(set)
-    for part in _chunks(ids):
-        query = select(LeaseRow).where(LeaseRow.proposal_id.in_(part), LeaseRow.until > now)
-        for lease in session.scalars(query):
-            found[lease.proposal_id].add(lease.reviewer)
+    query = select(LeaseRow.proposal_id, LeaseRow.reviewer).where(LeaseRow.until > now)
+    for row in _about(session, query, LeaseRow.proposal_id, ids):
+        found[row.proposal_id].add(row.reviewer)
     return found
 
 
 def open_items(
-    session: Session, reviewer: str, overlap: int, now: datetime, only: Iterable[str] | None = None
+    session: Session,
+    reviewer: str,
+    overlap: int,
+    now: datetime,
+    ids: Sequence[str] | None = None,
 ) -> Iterator[Candidate]:
-    """Give the items that this reviewer may answer now.
+    """Give the items (of these, or of all) that this reviewer may answer now.
 
     Args:
         session: an open session.
         reviewer: id of the account.
         overlap: reviewers per item.
         now: the present.
-        only: look at these proposals only.
+        ids: look at these proposals only.
     """
-    closed = exists().where(
-        EventRow.stream == "proposal",
-        EventRow.kind == "closed",
-        EventRow.subject == ProposalRow.id,
-    )
+    closed = closed_ids(session, ids)
+    answered = answered_by(session, ids)
+    looking = looking_at(session, now, ids)
     query = select(ProposalRow.id, ProposalRow.mode, ProposalRow.expires_at).where(
-        (ProposalRow.mode != "live") | (ProposalRow.expires_at > now),
-        ~closed,
-        ~_has_answered(reviewer),
-        _answers() + _looking(reviewer, now) < overlap,
+        (ProposalRow.mode != "live") | (ProposalRow.expires_at > now)
     )
-    if only is not None:
-        query = query.where(ProposalRow.id.in_(list(only)))
-    for row in session.execute(query):
-        yield Candidate(row.id, row.expires_at if row.mode == "live" else None)
+    nobody: set[str] = set()
+    for row in _about(session, query, ProposalRow.id, ids):
+        mine = answered.get(row.id, nobody)
+        others = (mine | looking.get(row.id, nobody)) - {reviewer}
+        if row.id not in closed and reviewer not in mine and len(others) < overlap:
+            yield Candidate(row.id, row.expires_at if row.mode == "live" else None)
 
 
 def latest_seen(session: Session, reviewer: str, market: str) -> datetime | None:
@@ -136,37 +148,16 @@ def _standing() -> ColumnElement[bool]:
     return and_(EventRow.stream == "answer", EventRow.kind == "verdict", ~taken_back)
 
 
-def _has_answered(reviewer: str) -> ColumnElement[bool]:
-    """Condition on a proposal: this reviewer has a standing answer on it."""
-    return exists().where(
-        _standing(), EventRow.subject == ProposalRow.id, EventRow.actor == reviewer
-    )
-
-
-def _answers() -> ColumnElement[int]:
-    """Number of reviewers with a standing answer on a proposal."""
-    return (
-        select(func.count(EventRow.actor.distinct()))
-        .where(_standing(), EventRow.subject == ProposalRow.id)
-        .scalar_subquery()
-    )
-
-
-def _looking(reviewer: str, now: datetime) -> ColumnElement[int]:
-    """Number of others with a lease on a proposal."""
-    return (
-        select(func.count())
-        .select_from(LeaseRow)
-        .where(
-            LeaseRow.proposal_id == ProposalRow.id,
-            LeaseRow.reviewer != reviewer,
-            LeaseRow.until > now,
-        )
-        .scalar_subquery()
-    )
-
-
-def _chunks(ids: Iterable[str]) -> Iterator[list[str]]:
+def _about(
+    session: Session,
+    query: Select[*tuple[Any, ...]],
+    column: InstrumentedAttribute[Any],
+    ids: Iterable[str] | None,
+) -> Iterator[Row[Any]]:
+    """Give the rows whose column is one of the ids, or all rows."""
+    if ids is None:
+        yield from session.execute(query)
+        return
     names = list(dict.fromkeys(ids))
     for start in range(0, len(names), _CHUNK):
-        yield names[start : start + _CHUNK]
+        yield from session.execute(query.where(column.in_(names[start : start + _CHUNK])))
