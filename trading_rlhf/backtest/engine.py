@@ -83,20 +83,20 @@ def run_backtest(
     costs = costs if costs is not None else CostModel()
     empty = np.zeros((*bars.shape, 1), dtype=np.float32)
     market = MarketTensors.from_bars(bars, empty, device)
-    limit = max_gross if max_gross is not None else _DEFAULT_MAX_GROSS
+    limit = _DEFAULT_MAX_GROSS if max_gross is None and size_at == "close" else max_gross
     held = torch.zeros_like(batch[:, 0])
     equity = torch.ones(batch.shape[0], dtype=torch.float64, device=device)
     curve, weights, traded = [equity], [held], []
     for t in range(bars.shape[0] - 1):
         now = torch.tensor(t, device=device)
-        target = torch.where(batch[:, t].isnan(), held, batch[:, t])
+        hold = batch[:, t].isnan() | (equity <= 0).unsqueeze(-1)
+        change = torch.where(hold, 0.0, batch[:, t] - held)
+        if limit is not None:
+            change = settle(held, change, limit) - held
         if size_at == "close":
-            change = settle(held, target - held, limit) - held
             held, growth = advance(market, now, held, change, costs)
         else:
-            change = target - held
-            if max_gross is not None:
-                target = settle(held, change, max_gross)
+            target = torch.where(hold, torch.nan, held + change)
             held, growth = advance_to_weights(market, now, held, target, costs)
         equity = equity * growth
         curve.append(equity)

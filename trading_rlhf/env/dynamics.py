@@ -146,7 +146,8 @@ def _fill_session(
     carry = costs.accrual(held, market.days[session])
     at_fill, growth_overnight = mark(held, carry, overnight)
     if target is not None:
-        wanted = torch.where(target.isnan(), at_fill, target)
+        hold = target.isnan() | (growth_overnight <= 0).unsqueeze(-1)
+        wanted = torch.where(hold, at_fill, target)
     elif change is not None:
         wanted = size_at_fill(change, at_fill, 1.0 + overnight, growth_overnight)
     else:
