@@ -1,0 +1,211 @@
+"""What a number of answers is worth: arms on planted markets, out of sample, true desk deciding.
+
+python -m backtests.run_label_efficiency [--config FILE] [--out FILE] [--json]
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import yaml
+from pydantic import ValidationError
+
+from backtests.planted_desks import (
+    Cell,
+    StudyConfig,
+    ask,
+    fit_all,
+    known_figures,
+    make_market,
+    shape_all,
+    train_bases,
+)
+from trading_rlhf.agent import Policy
+from trading_rlhf.backtest import (
+    Arm,
+    figures,
+    gap_closed,
+    matching_thresholds,
+    shown_notional,
+    walk_arms,
+)
+from trading_rlhf.cli.console import print_error, print_frame, print_line, progress_bars
+from trading_rlhf.reward import ModelDesk, RewardModel
+from trading_rlhf.types import Progress
+
+__all__ = ["main", "run_study"]
+
+ARMS = ("base", "base_filter", "shaped", "oracle", "placebo")
+_HERE = Path(__file__).parent
+_COLUMNS = ("approval", "approval_count", "growth", "sharpe", "reviews")
+
+
+def run_study(config: StudyConfig, progress: Progress) -> pd.DataFrame:
+    """Run every cell and return one row per (answers, seed, style, market, arm)."""
+    _, market = make_market(config.train_market, config)
+    on_step = partial(_tell, progress, "base policies", config.train.iterations)
+    bases = train_bases(config, market, on_step)
+    rows = []
+    for answers in config.answers:
+        cells = ask(config, bases, market, answers)
+        models = [fit_all(config, cells, shuffled=flag) for flag in (False, True)]
+        on_step = partial(_tell, progress, f"{answers} answers: shaping", config.shape.iterations)
+        shaped, placebo, oracle = shape_all(config, bases, cells, models, market, on_step)
+        for number, cell in enumerate(cells):
+            policies = {
+                "base": bases.select([cell.seed]),
+                "shaped": shaped.select([number]),
+                "placebo": placebo.select([number]),
+                "oracle": oracle.select([number]),
+            }
+            filters = [_one(model, number) for model in models]
+            rows += _measure(config, cell, answers, policies, filters)
+            progress(f"{answers} answers: fresh markets", number + 1, len(cells))
+    return pd.DataFrame(rows)
+
+
+def _tell(progress: Progress, stage: str, total: int, done: int) -> None:
+    progress(stage, done, total)
+
+
+def _one(model: RewardModel, number: int) -> RewardModel:
+    return RewardModel(**{k: v[number : number + 1] for k, v in model.tensors().items()})
+
+
+def _measure(
+    config: StudyConfig,
+    cell: Cell,
+    answers: int,
+    policies: dict[str, Policy],
+    filters: list[RewardModel],
+) -> list[dict]:
+    rows = []
+    learned, blind = filters
+    bar = config.gate.threshold
+    for seed in config.test_markets:
+        planted, market = make_market(seed, config)
+        gap = (config.n_bars - config.length - 2) // config.episodes
+        start = torch.arange(config.episodes) * gap + 1
+        common = (market, start, config.length, config.costs, config.gate)
+        shaped = Arm("shaped", policies["shaped"], ModelDesk(learned), bar, cell.desk)
+        notional = shown_notional(walk_arms([shaped], *common), 0)
+        (blind_bar,) = matching_thresholds(
+            [policies["placebo"]], [blind], notional, *common, decider=cell.desk
+        )
+        arms = [
+            Arm("base", policies["base"], None, bar, cell.desk),
+            Arm("base_filter", policies["base"], ModelDesk(learned), bar, cell.desk),
+            shaped,
+            Arm("oracle", policies["oracle"], cell.desk, bar, cell.desk),
+            Arm("placebo", policies["placebo"], ModelDesk(blind), blind_bar, cell.desk),
+        ]
+        walked = walk_arms(arms, *common)
+        for index, arm in enumerate(arms):
+            growth, sharpe = known_figures(walked, index, planted, config.costs)
+            shown = figures(walked, index)
+            rows.append(
+                {
+                    "answers": answers, "seed": cell.seed, "style": cell.style, "market": seed,
+                    "arm": arm.name, "approval": shown.approval,
+                    "approval_count": shown.approval_count, "growth": growth, "sharpe": sharpe,
+                    "reviews": shown.reviews,
+                }
+            )  # fmt: skip
+    return rows
+
+
+def summarise(rows: pd.DataFrame) -> pd.DataFrame:
+    """Mean and standard error over cells (fresh markets averaged first), per answers and arm."""
+    cells = rows.groupby(["answers", "arm", "seed", "style"])[list(_COLUMNS)].mean()
+    grouped = cells.groupby(["answers", "arm"])
+    mean, error = grouped.mean(), grouped.sem()
+    table = {}
+    for answers in sorted(rows["answers"].unique()):
+        for arm in ARMS:
+            key = (answers, arm)
+            table[f"{answers} {arm}"] = {
+                name: _with_error(mean.loc[key, name], error.loc[key, name]) for name in _COLUMNS
+            }
+    return pd.DataFrame(table).T.rename_axis("answers, arm")
+
+
+def differences(rows: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
+    """Paired shaped minus others over cells, with standard errors, and net shares of the gap."""
+    cells = rows.groupby(["answers", "seed", "style", "arm"])[list(_COLUMNS)].mean().unstack("arm")
+    result: dict[str, dict[str, dict[str, float]]] = {}
+    for answers in sorted(rows["answers"].unique()):
+        part = cells.loc[answers]
+        entry: dict[str, dict[str, float]] = {}
+        for name in _COLUMNS[:4]:
+            row = {}
+            for other in ("base", "base_filter", "placebo"):
+                paired = part[name]["shaped"] - part[name][other]
+                row[f"minus_{other}"] = float(paired.mean())
+                row[f"minus_{other}_se"] = float(paired.sem())
+            means = part[name].mean()
+            row["gap_closed_net"] = gap_closed(
+                means["shaped"], means["base"], means["oracle"], means["placebo"]
+            )
+            entry[name] = row
+        result[str(answers)] = entry
+    return result
+
+
+def _with_error(mean: float, error: float) -> str:
+    if not np.isfinite(mean):
+        return "not enough"
+    return f"{mean:.2f}" if not np.isfinite(error) else f"{mean:.2f} ± {error:.2f}"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the study, print its table and write its figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", type=Path, default=_HERE / "configs/label_efficiency.yaml")
+    parser.add_argument("--out", type=Path, default=_HERE / "results/label_efficiency.json")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args(arguments)
+    try:
+        config = StudyConfig(**yaml.safe_load(options.config.read_text()))
+    except (OSError, TypeError, yaml.YAMLError, ValidationError) as error:
+        print_error(f"Error: the study needs a valid configuration; {error}")
+        return 1
+    begun = time.perf_counter()
+    with progress_bars() as progress:
+        rows = run_study(config, progress)
+    content = {
+        "date": datetime.now(UTC).date().isoformat(),  # noqa: TID251
+        "seconds": round(time.perf_counter() - begun, 1),
+        "config": config.model_dump(mode="json"),
+        "differences": differences(rows),
+        "rows": rows.replace({np.nan: None}).to_dict(orient="records"),
+    }
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    aside = options.out.with_suffix(".part")
+    aside.write_text(json.dumps(content, indent=1))
+    os.replace(aside, options.out)
+    if options.json:
+        print_line(json.dumps(content["differences"]))
+        return 0
+    print_frame(
+        "Planted markets, fresh, true desk deciding (mean ± standard error)", summarise(rows)
+    )
+    for name, row in content["differences"][str(config.answers[-1])].items():
+        print_line(
+            f"{name}: shaped minus base + filter {row['minus_base_filter']:+.2f} ± "
+            f"{row['minus_base_filter_se']:.2f}, minus placebo {row['minus_placebo']:+.2f} ± "
+            f"{row['minus_placebo_se']:.2f}"
+        )
+    print_line(f"{content['seconds']:.0f} s, written to {options.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
