@@ -1,6 +1,6 @@
 """B simulated accounts on one market, stepped together on a device."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gymnasium
@@ -101,7 +101,7 @@ class VectorMarketEnv(VectorEnv[Any, Any, Any]):
         self.num_envs = num_envs
         self.torch_device = torch.device(device)
         self._generator = torch.Generator(device="cpu")
-        self._define_spaces(n_assets, features.shape[2], -0.0 if long_only else -1.0)
+        self._define_spaces(n_assets, features.shape[2], 0.0 if long_only else -1.0)
         self.accounts = self._fresh(torch.arange(num_envs) * 0 + self.first_bar)
         self._done = torch.zeros(num_envs, dtype=torch.bool, device=self.torch_device)
 
@@ -156,7 +156,9 @@ class VectorMarketEnv(VectorEnv[Any, Any, Any]):
             AccountingError: an action is infinite or of the wrong shape.
         """
         restart = self._done
-        before = self.accounts
+        # A finished account may stand at the last bar; it only restarts, so any bar will do.
+        now = self.accounts
+        before = replace(now, t=torch.where(restart, now.start, now.t))
         change, approval, cooldown = self._decide(before, self._check(actions))
         held, growth = advance(self.market, before.t, before.held, change, self.costs)
         moved = Accounts(before.t + 1, before.start, held, cooldown, before.equity * growth)
