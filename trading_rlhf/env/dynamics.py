@@ -52,7 +52,8 @@ class MarketTensors:
         Raises:
             DataError: features do not cover the bars or are not finite.
         """
-        if features.shape[:2] != bars.shape or not np.isfinite(features).all():
+        covers = features.ndim == 3 and features.shape[:2] == bars.shape
+        if not covers or not np.isfinite(features).all():
             raise DataError(
                 f"features must be finite and of shape [T, N, F] with T, N = {bars.shape}",
                 f"shape {features.shape}",
@@ -64,9 +65,10 @@ class MarketTensors:
         fillable = bars.tradable & np.isfinite(before)
         if bars.volume is not None:
             fillable = fillable & (bars.volume > 0)
-        days = np.diff(bars.dates.to_numpy(), prepend=bars.dates.to_numpy()[:1])
+        times = bars.dates.tz_localize(None).to_numpy()
+        days = np.diff(times, prepend=times[:1])
         return cls(
-            features=torch.as_tensor(features, dtype=torch.float32, device=device),
+            features=torch.tensor(features, dtype=torch.float32, device=device),
             overnight=torch.as_tensor(_relative(price, before), dtype=dtype, device=device),
             intraday=torch.as_tensor(_relative(close, price), dtype=dtype, device=device),
             fillable=torch.as_tensor(fillable, device=device),
