@@ -28,6 +28,9 @@ SizeAt = Literal["close", "fill"]
 
 _DEFAULT_MAX_GROSS = 0.98
 
+_FEWEST_BARS = 3
+"""Two returns, so that they have a standard deviation."""
+
 
 @dataclass(frozen=True)
 class BacktestResult:
@@ -77,7 +80,7 @@ def run_backtest(
             "close" and no limit for "fill".
 
     Raises:
-        AccountingError: targets have the wrong shape or infinite entries.
+        AccountingError: targets have the wrong shape or infinite entries, or bars are too few.
     """
     batch = _check_targets(bars, targets, device)
     costs = costs if costs is not None else CostModel()
@@ -153,13 +156,23 @@ def measure(equity: Tensor, weights: Tensor, traded: Tensor, costs: CostModel) -
 
 
 def _check_targets(bars: Bars, targets: FloatArray | Tensor, device: str) -> Tensor:
-    batch = torch.as_tensor(targets, dtype=torch.float64, device=device)
+    if bars.shape[0] < _FEWEST_BARS:
+        raise AccountingError(
+            f"a backtest needs at least {_FEWEST_BARS} bars", str(bars.shape[0]), "Use more bars."
+        )
+    try:
+        batch = torch.as_tensor(targets, dtype=torch.float64, device=device)
+    except (TypeError, ValueError) as error:
+        raise AccountingError(
+            "targets must be an array of numbers", str(error), "Pass a float array."
+        ) from error
+    given = tuple(batch.shape)
     if batch.ndim == 2:
         batch = batch.unsqueeze(0)
     if batch.ndim != 3 or tuple(batch.shape[1:]) != bars.shape:
         raise AccountingError(
             f"targets must have shape [T, N] or [B, T, N] with T, N = {bars.shape}",
-            str(tuple(torch.as_tensor(targets).shape)),
+            str(given),
             "Give one row per bar and one column per symbol.",
         )
     infinite = batch.isinf().nonzero()
