@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 import torch
@@ -131,20 +132,17 @@ class ProposalMaker:
         labels = {name: self.registry.get(name).label for name in self.feature_names}
         held, aim = float(book.held[asset]), float(target[asset])
         change = torch.tensor(aim - held, dtype=torch.float64)
-        price = self._raw_close(t, asset)
-        date = self.bars.dates[t]
-        following = self.bars.dates[t + 1] if t + 1 < len(self.bars.dates) else next_session(date)
-        fill_at = session_open(following) if self.bars.has_open else session_close(following)
+        price, entry = self._raw_close(t, asset), float(book.entry[asset])
+        decided_at, fill_at = self._times(t)
         position_open = abs(held) > 1e-6
-        entry = float(book.entry[asset])
         return Proposal(
             id=self._identity(t, asset, mode, held, aim),
             market=self.market_name,
             symbol=self.bars.symbols[asset],
             mode=mode,
             bar=t,
-            known_at=session_close(date),
-            decided_at=session_close(date),
+            known_at=decided_at,
+            decided_at=decided_at,
             earliest_fill_at=fill_at,
             expires_at=fill_at,
             horizon=HORIZON,
@@ -167,15 +165,24 @@ class ProposalMaker:
             random_share=random_share,
         )
 
+    def _times(self, t: int) -> tuple[datetime, datetime]:
+        """When bar t closes, and the first moment after it at which an order can fill."""
+        date = self.bars.dates[t]
+        following = self.bars.dates[t + 1] if t + 1 < len(self.bars.dates) else next_session(date)
+        opens = session_open if self.bars.has_open else session_close
+        return session_close(date), opens(following)
+
     def _raw_close(self, t: int, asset: int) -> float:
         raw = self.bars.raw_close if self.bars.raw_close is not None else self.bars.close
         return float(np.asarray(raw)[t, asset])
 
     def _identity(self, t: int, asset: int, mode: Mode, held: float, target: float) -> str:
+        """Hash of what is proposed and of what was known then; no later bar enters."""
         parts = [
-            self.market_name, self.bars.sha256, self.policy_id, mode,
+            self.market_name, self.policy_id, mode,
             self.bars.dates[t].isoformat(), self.bars.symbols[asset],
             f"{held:.9f}", f"{target:.9f}",
+            self._raw_close(t, asset), self.features[t, asset].tolist(),
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:20]
 

@@ -38,7 +38,8 @@ class Proposal:
     Weights are signed fractions of equity; money is USD; times are time-zone aware.
 
     Attributes:
-        id: content hash of market, policy, bar, symbol and mode: the same proposal has the same id.
+        id: content hash of market, policy, bar, symbol, mode and what was known at that close:
+            the same proposal has the same id, whatever bars come later.
         market: name of the bars ("us4").
         symbol: the asset.
         mode: "live" (can still be filled), "history" (masked) or "practice".
