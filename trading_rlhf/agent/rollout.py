@@ -138,9 +138,10 @@ def _entry_after(market: MarketTensors, t: Tensor, now: Position, executed: Tens
     """Average entry over current price after the session that follows bar t."""
     overnight, intraday = market.overnight[t + 1], market.intraday[t + 1]
     at_fill = now.entry / (1.0 + overnight)
-    bought = torch.where(market.fillable[t + 1], executed.clamp(min=0), 0.0)
+    filled = torch.where(market.fillable[t + 1], executed, 0.0)
+    bought = filled.clamp(min=0)
     total = now.held + bought
     mixed = (now.held * at_fill + bought) / torch.where(total > 1e-9, total, 1.0)
     averaged = torch.where(bought > 0, mixed, at_fill)
-    closed = now.held + executed <= 1e-9
+    closed = now.held + filled <= 1e-9
     return torch.where(closed, 1.0, averaged / (1.0 + intraday))
