@@ -92,7 +92,8 @@ class Policy(nn.Module):
             noise: ``[S, ..., N]`` added to the scores for exploration, or None.
 
         Returns:
-            The decision; its gross exposure never exceeds ``max_gross`` unless held already does.
+            The decision. Goals stay within ``max_gross``; targets may exceed it while gates sell
+            slower than they buy, so orders go through ``settle``.
         """
         shape = held.shape
         rows = encoded.reshape(self.members, -1, encoded.shape[-1])
