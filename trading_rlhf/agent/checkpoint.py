@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from trading_rlhf import __version__
 from trading_rlhf.agent.apg import TrainConfig, Training, start_training
@@ -73,7 +74,9 @@ def load_policy(directory: Path, policy_id: str) -> tuple[Policy, PolicyRecord]:
         policy.load_state_dict(tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
-            "a checkpoint must hold a complete policy", f"{policy_id}: {error}", "Train it again."
+            "a checkpoint must hold a complete policy",
+            f"{policy_id} with missing or unfitting parts",
+            "Restore the file or train again.",
         ) from error
     identity = content_id(
         dict(policy.state_dict()),
@@ -120,19 +123,32 @@ def load_training(
     """Read a training back into ``policy``; None where nothing usable was kept.
 
     Raises:
-        CheckpointError: it belongs to other settings or data.
+        CheckpointError: it belongs to other settings or data, or is damaged.
     """
     if not path.with_suffix(".json").exists():
         return None
     tensors, meta = read_weights(path)
-    if meta["config"] != config.model_dump() or meta["identity"] != identity:
+    try:
+        if meta["config"] != config.model_dump() or meta["identity"] != identity:
+            raise CheckpointError(
+                "a training goes on only with its own settings and data",
+                f"other settings in {path.with_suffix('.json')}",
+                "Delete that file to start anew, or restore the settings.",
+            )
+        if int(tensors["iteration"]) != meta["iteration"]:
+            return None
+        return _restore(tensors, meta, policy, config)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
-            "a training goes on only with its own settings and data",
-            f"other settings in {path.with_suffix('.json')}",
-            "Delete that file to start anew, or restore the settings.",
-        )
-    if int(tensors["iteration"]) != meta["iteration"]:
-        return None
+            "a kept training must be complete",
+            f"{path} with missing or unfitting parts",
+            "Delete both files to start anew.",
+        ) from error
+
+
+def _restore(
+    tensors: dict[str, Tensor], meta: JsonDict, policy: Policy, config: TrainConfig
+) -> Training:
     policy.load_state_dict(
         {k.removeprefix("policy."): v for k, v in tensors.items() if k.startswith("policy.")}
     )
