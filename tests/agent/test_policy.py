@@ -1,0 +1,134 @@
+"""The policy's structure: assets alike, any number of them, policies stacked."""
+
+import pytest
+import torch
+
+from trading_rlhf.agent import Policy, PolicyConfig
+from trading_rlhf.errors import CheckpointError
+
+CONFIG = PolicyConfig(hidden=16)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def draw(seed: int, *shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=generator(seed))
+
+
+def decide(policy: Policy, features: torch.Tensor, held: torch.Tensor):
+    with torch.no_grad():
+        return policy.decide(policy.encode(features), held)
+
+
+@pytest.fixture
+def policy() -> Policy:
+    return Policy(3, CONFIG, 2, generator())
+
+
+def test_assets_in_another_order_get_the_same_weights_in_that_order(policy):
+    features, held = draw(1, 4, 7, 3), draw(2, 2, 4, 7).softmax(-1)
+    order = torch.randperm(7, generator=generator(3))
+    straight = decide(policy, features, held)
+    permuted = decide(policy, features[:, order], held[..., order])
+    for name in ("target", "goal", "gate", "score"):
+        one, other = getattr(straight, name)[..., order], getattr(permuted, name)
+        torch.testing.assert_close(other, one, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("n_assets", [1, 2, 30])
+def test_a_policy_works_on_any_number_of_assets(policy, n_assets):
+    held = torch.full((2, 5, n_assets), 0.5 / n_assets)
+    decision = decide(policy, draw(4, 5, n_assets, 3), held)
+    assert decision.target.shape == (2, 5, n_assets)
+    assert (decision.target >= 0).all()
+    assert (decision.goal.sum(-1) <= CONFIG.max_gross + 1e-6).all()
+
+
+def test_an_assets_score_depends_on_its_own_features_and_weight_only(policy):
+    features, held = draw(5, 1, 4, 3), torch.full((2, 1, 4), 0.1)
+    before = decide(policy, features, held).score
+    other = features.clone()
+    other[0, 2] += 1.0
+    after = decide(policy, other, held).score
+    assert torch.equal(after[..., [0, 1, 3]], before[..., [0, 1, 3]])
+    assert not torch.equal(after[..., 2], before[..., 2])
+
+
+def test_the_target_lies_between_held_and_goal(policy):
+    held = draw(6, 2, 9, 5).softmax(-1)
+    decision = decide(policy, draw(7, 9, 5, 3), held)
+    moved = (decision.target - held) / (decision.goal - held)
+    torch.testing.assert_close(moved, decision.gate, rtol=1e-3, atol=1e-3)
+    assert (decision.gate > 0).all()
+    assert (decision.gate < 1).all()
+    assert (decision.score.abs() <= CONFIG.tilt).all()
+
+
+def test_buys_and_sells_have_a_gate_each():
+    policy = Policy(1, CONFIG, 1, generator())
+    with torch.no_grad():
+        policy.head_weight.zero_()
+        policy.head_bias.copy_(torch.tensor([0.0, 20.0, -20.0]))
+    held = torch.tensor([[[0.9, 0.0]]])
+    decision = decide(policy, torch.zeros(1, 2, 1), held)
+    # Equal scores with cash: a third each of what may be invested. The purchase goes all the way,
+    # the sale not at all, so the target exceeds the limit and has to be settled.
+    assert decision.target[0, 0].tolist() == pytest.approx([0.9, 0.98 / 3], abs=1e-5)
+
+
+def test_the_policy_sees_what_it_holds(policy):
+    features = draw(8, 1, 4, 3)
+    flat = decide(policy, features, torch.zeros(2, 1, 4)).score
+    assert not torch.allclose(flat, decide(policy, features, torch.full((2, 1, 4), 0.2)).score)
+
+
+def test_it_can_leave_the_market():
+    policy = Policy(1, PolicyConfig(hidden=4, tilt=10.0), 1, generator())
+    with torch.no_grad():
+        policy.head_weight.zero_()
+        policy.head_bias.copy_(torch.tensor([-20.0, 0.0, 0.0]))
+    goal = decide(policy, torch.zeros(1, 5, 1), torch.zeros(1, 1, 5)).goal
+    assert float(goal.sum()) < 1e-3
+
+
+def test_noise_moves_scores(policy):
+    features, held = draw(9, 1, 4, 3), torch.zeros(2, 1, 4)
+    noise = torch.tensor([0.5, 0.0, 0.0, -0.5]).expand(2, 1, 4)
+    with torch.no_grad():
+        shifted = policy.decide(policy.encode(features), held, noise)
+    plain = decide(policy, features, held)
+    torch.testing.assert_close(shifted.score - plain.score, noise)
+    assert (shifted.goal[..., 0] > plain.goal[..., 0]).all()
+    assert (shifted.goal[..., 3] < plain.goal[..., 3]).all()
+
+
+def test_stacked_policies_are_the_policies_one_by_one(policy):
+    features, held = draw(10, 6, 4, 3), draw(11, 2, 6, 4).softmax(-1)
+    both = decide(policy, features, held).target
+    for member in (0, 1):
+        alone = decide(policy.select([member]), features, held[member : member + 1]).target
+        torch.testing.assert_close(alone[0], both[member], rtol=1e-6, atol=1e-7)
+    assert not torch.allclose(both[0], both[1])
+
+
+def test_a_selection_is_a_copy(policy):
+    chosen = policy.select([1, 0, 1])
+    assert chosen.members == 3
+    assert torch.equal(chosen.head_weight[0], policy.head_weight[1])
+    with torch.no_grad():
+        chosen.head_weight.zero_()
+    assert policy.head_weight.abs().sum() > 0
+
+
+@pytest.mark.parametrize("members", [[], [2], [-1], [0, 5]])
+def test_a_member_that_does_not_exist_is_refused(policy, members):
+    with pytest.raises(CheckpointError, match=r"members must lie in 0\.\.1"):
+        policy.select(members)
+
+
+def test_the_same_seed_is_the_same_policy():
+    one, same, other = (Policy(3, CONFIG, 1, generator(seed)) for seed in (1, 1, 2))
+    assert torch.equal(one.hidden_weight, same.hidden_weight)
+    assert not torch.equal(one.hidden_weight, other.hidden_weight)
