@@ -20,11 +20,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit.starlette import App
 
+from dashboards.components.session import access_service, run_dir
+from dashboards.components.words import sentence
 from trading_rlhf.errors import AccessError, TradingRlhfError
 from trading_rlhf.services.access import COOKIE, AccessService, Reviewer, TooManyAttemptsError
 from trading_rlhf.services.results import report_path
-from trading_rlhf.services.runs import system_clock
-from trading_rlhf.services.secrets import load_secrets
 
 __all__ = ["build_app", "main"]
 
@@ -47,7 +47,7 @@ class LoginRoutes:
         return [
             Route("/auth/login", self.login_form, methods=["GET"]),
             Route("/auth/login", self.log_in, methods=["POST"]),
-            Route("/auth/logout", self.log_out, methods=["POST"]),
+            Route("/auth/logout", self.log_out, methods=["GET", "POST"]),
             Route("/run/report.html", self.report, methods=["GET"]),
         ]
 
@@ -68,22 +68,26 @@ class LoginRoutes:
         try:
             session = await run_in_threadpool(self._access.log_in, name, password)
         except TooManyAttemptsError as error:
-            return self._form(request, 429, str(error), name)
+            return self._form(request, 429, sentence(error), name)
         except AccessError as error:
-            return self._form(request, 401, str(error), name)
+            return self._form(request, 401, sentence(error), name)
+        except TradingRlhfError as error:
+            return self._form(request, 503, sentence(error), name)
         response = RedirectResponse("/", status_code=303)
         self._set_cookie(request, response, COOKIE, session.cookie, session.max_age, "/")
         response.delete_cookie(_FORM_COOKIE, path="/auth")
         return response
 
     async def log_out(self, request: Request) -> Response:
-        """End the session on the server and in the browser."""
+        """End the session on the server and in the browser; a mere link must not do that."""
+        if request.method == "GET":
+            return HTMLResponse("<p>Use the button on the page to log out.</p>", 405)
         form = await request.form()
         cookie, csrf = request.cookies.get(COOKIE), str(form.get("csrf") or "")
         try:
             await run_in_threadpool(self._access.log_out, cookie, csrf)
         except AccessError as error:
-            return HTMLResponse(f"<p>{escape(str(error))}</p>", 403)
+            return HTMLResponse(f"<p>{escape(sentence(error))}</p>", 403)
         response = RedirectResponse("/auth/login", status_code=303)
         response.delete_cookie(COOKIE, path="/")
         return response
@@ -168,13 +172,12 @@ def build_app(run_dir: Path, access: AccessService) -> App:
 
 def main() -> None:
     """Serve the run named by TRLHF_RUN until stopped; exits with 1 and a sentence on an error."""
-    run_dir = Path(os.environ.get("TRLHF_RUN", "runs/desk"))
     try:
-        access = AccessService(run_dir, load_secrets(), system_clock)
+        access = access_service()
         port = int(os.environ.get("TRLHF_PORT", "8501"))
     except (TradingRlhfError, ValueError) as error:
         sys.exit(f"The dashboard cannot start: {error}")
-    build_app(run_dir, access).run(config={"server.port": port, "server.address": "127.0.0.1"})
+    build_app(run_dir(), access).run(config={"server.port": port, "server.address": "127.0.0.1"})
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from html import escape
 import streamlit as st
 
 from dashboards.components.session import require_reviewer, run_dir, show_account
+from dashboards.components.words import sentence
 from trading_rlhf.errors import TradingRlhfError
 from trading_rlhf.services.results import headline, read_report, report_path
 
@@ -17,7 +18,7 @@ def _show_figures() -> None:
     try:
         figures = headline(run_dir())
     except TradingRlhfError as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(sentence(error), icon=":material/error:")
         return
     if figures is None:
         st.subheader("Nothing has been run yet")
@@ -32,16 +33,17 @@ def _show_figures() -> None:
             '<p><b class="rv-badge rv-practice">Simulated desk</b>'
             "The answers behind these figures come from simulated traders, not from people.</p>"
         )
+    if figures.sentences:
+        lines = "".join(f"<div>{escape(line)}</div>" for line in figures.sentences)
+        st.html(f'<div class="rv-sentences">{lines}</div>')
     if figures.facts:
         cells = "".join(
             f"<div><span>{escape(name)}</span><b>{escape(value)}</b></div>"
             for name, value in figures.facts
         )
-        st.html(f'<div class="rv-figures">{cells}</div>')
+        st.html(f'<div class="rv-facts-grid">{cells}</div>')
     if figures.rows:
         st.html(_table(figures.columns, figures.rows))
-    for note in figures.notes:
-        st.caption(note)
 
 
 def _table(columns: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> str:

@@ -12,6 +12,7 @@ from dashboards.components.session import (
     show_account,
     show_login_link,
 )
+from dashboards.components.words import sentence
 from trading_rlhf.errors import TradingRlhfError
 from trading_rlhf.services.access import Reviewer
 from trading_rlhf.services.review import Verdict
@@ -24,59 +25,59 @@ _STATE = st.session_state
 
 
 def _load(reviewer: Reviewer) -> None:
-    """Fetch the next item; fresh widgets (no note, no tags) come with it."""
+    """Fetch the next item and empty the fields.
+
+    The fields keep their keys: were they made anew, somebody who is already typing would lose the
+    cursor, and the next letters would be answers.
+    """
     _STATE["page"] = review_service().page(reviewer.id)
     _STATE["reviewer"] = reviewer.id
-    _STATE["round"] = _STATE.get("round", 0) + 1
     _STATE["resizing"] = False
     _STATE["error"] = ""
+    _STATE["note"], _STATE["tags"], _STATE["stars"] = "", [], None
 
 
-def _act(action: str, verdict: Verdict | None = None) -> None:
+def _act(page: ReviewPage, action: str, verdict: Verdict | None = None) -> None:
     """Run one key: ask the server who this is, do it, show the next item.
 
-    An answer that is refused leaves item, note and tags as they are.
+    The key belongs to the view it was drawn on: a press that arrives after the next item has been
+    fetched would answer what nobody has looked at, so it does nothing. An answer that is refused
+    leaves item, note and tags as they are.
     """
     reviewer = current_reviewer()
-    if reviewer is None:
-        return  # the page says so when it is drawn
+    if reviewer is None or _STATE["page"].view != page.view:
+        return
     try:
         if action == "undo":
-            review_service().undo(reviewer.id, _STATE["page"].undo_token)
-        elif verdict is not None:
-            _submit(reviewer, verdict)
+            review_service().undo(reviewer.id, page.view)
+        elif verdict is not None and page.item is not None:
+            _submit(reviewer, page, page.item, verdict)
         _load(reviewer)
     except TradingRlhfError as error:
-        _STATE["error"] = str(error)
+        _STATE["error"] = sentence(error)
 
 
-def _submit(reviewer: Reviewer, verdict: Verdict) -> None:
-    page: ReviewPage = _STATE["page"]
-    if page.item is None:
-        return
+def _submit(reviewer: Reviewer, page: ReviewPage, item: ReviewItem, verdict: Verdict) -> None:
     review_service().submit(
         reviewer.id,
-        page.item,
+        item,
         verdict,
-        stars=_value("stars"),
-        tags=tuple(_value("tags") or ()),
-        note=_value("note") or "",
-        resize_percent=_value("weight") if verdict == "resize" else None,
+        stars=_STATE["stars"],
+        tags=tuple(_STATE["tags"] or ()),
+        note=_STATE["note"] or "",
+        resize_percent=_STATE[_key(page, "weight")] if verdict == "resize" else None,
     )
 
 
-def _value(widget: str) -> object:
-    return _STATE.get(_key(widget))
+def _key(page: ReviewPage, widget: str) -> str:
+    """Name a widget that must not outlive the view that it was drawn on."""
+    return f"{widget}-{page.view}"
 
 
-def _key(widget: str) -> str:
-    return f"{widget}-{_STATE['round']}"
-
-
-def _resize() -> None:
+def _resize(page: ReviewPage) -> None:
     """The first press asks for the weight, the second sends it."""
     if _STATE["resizing"]:
-        _act("answer", "resize")
+        _act(page, "answer", "resize")
     else:
         _STATE["resizing"] = True
 
@@ -85,8 +86,8 @@ def _stop_resizing() -> None:
     _STATE["resizing"] = False
 
 
-def _set_weight(weight: float) -> None:
-    _STATE[_key("weight")] = weight
+def _set_weight(page: ReviewPage, weight: float) -> None:
+    _STATE[_key(page, "weight")] = weight
 
 
 def _show_head(page: ReviewPage, item: ReviewItem) -> None:
@@ -122,7 +123,7 @@ def _show_progress(page: ReviewPage) -> None:
     )
 
 
-def _show_body(item: ReviewItem) -> None:
+def _show_body(page: ReviewPage, item: ReviewItem) -> None:
     left, right = st.columns([7, 4], gap="medium")
     left.plotly_chart(
         chart.price_figure(item.chart),
@@ -136,63 +137,65 @@ def _show_body(item: ReviewItem) -> None:
         st.html(bars.figures_html(item.figures))
         st.html(bars.reasons_html(item.reasons))
         if _STATE["resizing"]:
-            _show_resize(item)
+            _show_resize(page, item)
         else:
             st.html(bars.holdings_html(item.holdings) + bars.siblings_html(item.siblings))
 
 
-def _show_resize(item: ReviewItem) -> None:
+def _show_resize(page: ReviewPage, item: ReviewItem) -> None:
     st.html('<div class="rv-title">Resize to another weight</div>')
-    _STATE.setdefault(_key("weight"), item.resize.presets[1][1])
+    _STATE.setdefault(_key(page, "weight"), item.resize.presets[1][1])
     weight = st.number_input(
         "Weight, % of equity",
         item.resize.minimum,
         item.resize.maximum,
         step=0.1,
         format="%.2f",
-        key=_key("weight"),
+        key=_key(page, "weight"),
     )
     shown = review_service().preview(item, weight)
     st.html(f"<b>{escape(shown.sentence)}</b><br><small>{escape(shown.detail)}</small>")
     row = st.container(horizontal=True, key="presets")
     for number, (label, preset) in enumerate(item.resize.presets, start=1):
-        row.button(label, shortcut=str(number), on_click=_set_weight, args=(preset,))
+        row.button(label, shortcut=str(number), on_click=_set_weight, args=(page, preset))
     row.button("Back", shortcut="Esc", on_click=_stop_resizing)
 
 
-def _show_answers(item: ReviewItem | None, last: LastAnswer | None) -> None:
+def _show_answers(page: ReviewPage) -> None:
     columns = st.container(key="answers").columns([3, 3, 3, 3, 2], gap="small")
     answers: tuple[tuple[str, str, Verdict], ...] = (
         ("Approve", "a", "approve"),
         ("Reject", "x", "reject"),
         ("Cannot tell", "s", "cannot_tell"),
     )
-    for column, (label, key, verdict) in zip(
-        (columns[0], columns[1], columns[3]), answers, strict=True
-    ):
+    places = (columns[0], columns[1], columns[3])
+    for column, (label, shortcut, verdict) in zip(places, answers, strict=True):
         column.button(
             label,
-            shortcut=key,
+            key=_key(page, verdict),
+            shortcut=shortcut,
             type="primary" if verdict == "approve" else "secondary",
             on_click=_act,
-            args=("answer", verdict),
-            disabled=item is None,
+            args=(page, "answer", verdict),
+            disabled=page.item is None,
             width="stretch",
         )
     columns[2].button(
         "Send resize" if _STATE["resizing"] else "Resize",
-        key="resize",
+        key=_key(page, "resize"),
         shortcut="w",
         on_click=_resize,
-        disabled=item is None,
+        args=(page,),
+        disabled=page.item is None,
         width="stretch",
     )
     columns[4].button(
         "Undo",
+        key=_key(page, "undo"),
         shortcut="z",
         on_click=_act,
-        args=("undo",),
-        disabled=last is None,
+        args=(page, "undo"),
+        disabled=page.last is None,
         width="stretch",
     )
 
@@ -202,17 +205,17 @@ def _show_comments(item: ReviewItem, last: LastAnswer | None) -> None:
         "Reasons",
         item.tags,
         selection_mode="multi",
-        key=_key("tags"),
+        key="tags",
         on_change="ignore",
         label_visibility="collapsed",
     )
     rating, note, foot = st.columns([2.4, 5, 4.6], vertical_alignment="center", gap="small")
     with rating.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption("Rating", width="content")
-        st.feedback("stars", key=_key("stars"), on_change="ignore")
+        st.feedback("stars", key="stars", on_change="ignore")
     note.text_input(
         "Note",
-        key=_key("note"),
+        key="note",
         max_chars=1000,
         placeholder="Note: what should it do differently? (Tab leaves the field)",
         on_change="ignore",
@@ -229,23 +232,25 @@ def _show_last(last: LastAnswer | None) -> None:
         st.html(f'<div class="rv-last">Undo takes back: {escape(last.text)}{note}</div>')
 
 
-def _show_error() -> None:
+def _show_error(page: ReviewPage) -> None:
     """Show the sentence; what was typed stays in its fields, so that nothing is lost."""
+    # The place is always there: elements below it must not move, or old ones linger beside new.
+    place = st.container(key="error")
     if not _STATE["error"]:
         return
-    text, button = st.columns([8, 2], vertical_alignment="center")
+    text, button = place.columns([8, 2], vertical_alignment="center")
     text.html(f'<div class="rv-error" role="alert">{escape(_STATE["error"])}</div>')
     button.button(
-        "Next item", key="skip", shortcut="n", on_click=_act, args=("next",), width="stretch"
+        "Next item", key="skip", shortcut="n", on_click=_act, args=(page, "next"), width="stretch"
     )
 
 
 def _show_empty(page: ReviewPage) -> None:
     st.subheader("Nothing to review")
     st.write("The queue is empty. New proposals appear here as soon as they are made.")
-    st.button("Look again", key="look", shortcut="n", on_click=_act, args=("next",))
+    st.button("Look again", key="look", shortcut="n", on_click=_act, args=(page, "next"))
     _show_progress(page)
-    _show_answers(None, page.last)
+    _show_answers(page)
     _show_last(page.last)
 
 
@@ -260,16 +265,16 @@ def _panel() -> None:
         try:
             _load(reviewer)
         except TradingRlhfError as error:
-            st.html(f'<div class="rv-error" role="alert">{escape(str(error))}</div>')
+            st.html(f'<div class="rv-error" role="alert">{escape(sentence(error))}</div>')
             return
     page: ReviewPage = _STATE["page"]
     if page.item is None:
         _show_empty(page)
         return
-    _show_error()
+    _show_error(page)
     _show_head(page, page.item)
-    _show_body(page.item)
-    _show_answers(page.item, page.last)
+    _show_body(page, page.item)
+    _show_answers(page)
     _show_comments(page.item, page.last)
 
 

@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ import pytest
 from tests.services.desk_run import DeskRun, make_run
 from trading_rlhf.market import Bars, load_sample
 from trading_rlhf.services.review import ReviewService
+from trading_rlhf.services.runs import Run, open_run
 from trading_rlhf.services.secrets import Secrets
 
 
@@ -28,7 +30,12 @@ def desk_run(tmp_path: Path, audit_key: bytes, clock: Any) -> DeskRun:
 
 
 @pytest.fixture
-def service(desk_run: DeskRun, secrets: Secrets, clock: Any) -> ReviewService:
-    service = ReviewService(desk_run.path, secrets, clock)
-    yield service
-    service.close()
+def run(desk_run: DeskRun, secrets: Secrets, clock: Any) -> Iterator[Run]:
+    run = open_run(desk_run.path, secrets, clock)
+    yield run
+    run.close()
+
+
+@pytest.fixture
+def service(run: Run, clock: Any) -> ReviewService:
+    return ReviewService(run, clock)

@@ -68,19 +68,21 @@ def make_proposal(
     return replace(proposal, **changes)  # type: ignore[arg-type]
 
 
-def make_run(path: Path, audit_key: bytes, clock: Clock, *, live_until: datetime) -> DeskRun:
-    """Make a run with one live and four masked proposals and the account "ana"."""
+def make_run(path: Path, audit_key: bytes, clock: Clock, *, live_until: datetime | None) -> DeskRun:
+    """Make a run with four masked proposals, a live one with a deadline, and the account "ana"."""
     path.mkdir(parents=True, exist_ok=True)
     (path / "config.yaml").write_text("data: us4\n")
     bars = load_sample("us4")
-    proposals = (
-        make_proposal(bars, 2400, "MSFT", "live", target=0.074, expires_at=live_until),
+    proposals = [
         make_proposal(bars, 1600, "IBM", target=0.12),
         make_proposal(bars, 1600, "AAPL", target=0.36),
         make_proposal(bars, 1800, "GOOG", target=0.0),
         make_proposal(bars, 1400, "MSFT", "practice", target=0.08),
-    )
+    ]
+    if live_until is not None:
+        live = make_proposal(bars, 2400, "MSFT", "live", target=0.074, expires_at=live_until)
+        proposals.insert(0, live)
     with open_store(path / "store.db", audit_key, clock) as store:
         ana = create_account(store, "ana", PASSWORD, "reviewer", display_name="Ana Ruiz")
         ReviewDesk(store, clock).add_proposals(proposals)
-    return DeskRun(path, bars, ana, proposals)
+    return DeskRun(path, bars, ana, tuple(proposals))

@@ -5,14 +5,13 @@ import pytest
 from tests.services.desk_run import PASSWORD, DeskRun
 from trading_rlhf.errors import AccessError
 from trading_rlhf.services.access import AccessService, TooManyAttemptsError
+from trading_rlhf.services.runs import Run
 from trading_rlhf.services.secrets import Secrets
 
 
 @pytest.fixture
-def access(desk_run: DeskRun, secrets: Secrets, clock: Any) -> AccessService:
-    service = AccessService(desk_run.path, secrets, clock)
-    yield service
-    service.close()
+def access(run: Run, secrets: Secrets, clock: Any) -> AccessService:
+    return AccessService(run, secrets, clock)
 
 
 def test_a_login_is_known_until_it_is_closed(access: AccessService, desk_run: DeskRun) -> None:
@@ -37,13 +36,12 @@ def test_a_forged_cookie_is_nobody(access: AccessService, cookie: str | None) ->
 
 
 def test_a_cookie_signed_with_another_key_is_nobody(
-    access: AccessService, desk_run: DeskRun, secrets: Secrets, clock: Any
+    access: AccessService, run: Run, secrets: Secrets, clock: Any
 ) -> None:
-    other = AccessService(desk_run.path, Secrets(secrets.audit_key, "x" * 40), clock)
+    other = AccessService(run, Secrets(secrets.audit_key, "x" * 40), clock)
     cookie = other.log_in("ana", PASSWORD).cookie
     assert other.reviewer(cookie) is not None
     assert access.reviewer(cookie) is None
-    other.close()
 
 
 def test_a_form_token_is_no_session(access: AccessService) -> None:

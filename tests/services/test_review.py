@@ -9,7 +9,7 @@ from trading_rlhf.errors import ReviewError
 from trading_rlhf.feedback import ReviewDesk
 from trading_rlhf.services.review import ReviewService
 from trading_rlhf.services.review_views import ReviewItem
-from trading_rlhf.services.secrets import Secrets
+from trading_rlhf.services.runs import Run
 from trading_rlhf.store import append, open_store, read_events
 
 
@@ -86,8 +86,8 @@ def test_undo_brings_the_item_back_and_is_an_event(
     first = next_item(service, desk_run)
     service.submit(desk_run.ana.id, first, "approve")
     page = service.page(desk_run.ana.id)
-    assert service.undo(desk_run.ana.id, page.undo_token)
-    assert service.undo(desk_run.ana.id, page.undo_token)  # the same press, doubled
+    assert service.undo(desk_run.ana.id, page.view)
+    assert service.undo(desk_run.ana.id, page.view)  # the same press, doubled
     again = next_item(service, desk_run)
     assert again.proposal_id == first.proposal_id
     assert service.page(desk_run.ana.id).last is None
@@ -100,7 +100,7 @@ def test_undo_brings_the_item_back_and_is_an_event(
 
 
 def test_undo_of_nothing_does_nothing(service: ReviewService, desk_run: DeskRun) -> None:
-    assert not service.undo(desk_run.ana.id, service.page(desk_run.ana.id).undo_token)
+    assert not service.undo(desk_run.ana.id, service.page(desk_run.ana.id).view)
 
 
 def test_a_live_trade_past_its_deadline_is_refused_with_the_note_in_the_sentence(
@@ -210,17 +210,15 @@ def test_progress_counts_to_the_first_fit_and_then_names_the_model(
 
 
 def test_data_that_changed_since_the_decision_is_not_drawn(
-    desk_run: DeskRun, secrets: Secrets, audit_key: bytes, clock: Any
+    service: ReviewService, desk_run: DeskRun, audit_key: bytes, clock: Any
 ) -> None:
     wrong = replace(desk_run.proposals[1], id="wrong", bar=1599)
     with open_store(desk_run.path / "store.db", audit_key, clock) as store:
         desk = ReviewDesk(store, clock)
         desk.close_items([p.id for p in desk_run.proposals], "superseded", "system")
         desk.add_proposals([wrong])
-    service = ReviewService(desk_run.path, secrets, clock)
     with pytest.raises(ReviewError, match="decided on"):
         service.page(desk_run.ana.id)
-    service.close()
 
 
 def test_a_simulated_run_is_marked(service: ReviewService, desk_run: DeskRun) -> None:
@@ -232,3 +230,11 @@ def test_a_simulated_run_is_marked(service: ReviewService, desk_run: DeskRun) ->
 def test_nobody_reviews_without_an_account(service: ReviewService) -> None:
     with pytest.raises(ReviewError, match="account"):
         service.page("person-unknown")
+
+
+def test_whoever_fits_is_told_after_each_answer(run: Run, desk_run: DeskRun, clock: Any) -> None:
+    told = []
+    service = ReviewService(run, clock, lambda progress: told.append(progress.usable))
+    for verdict in ("approve", "cannot_tell", "reject"):
+        service.submit(desk_run.ana.id, next_item(service, desk_run), verdict)
+    assert told == [1, 1, 2]

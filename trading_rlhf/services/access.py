@@ -3,7 +3,6 @@
 import hmac
 import secrets as random_source
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from itsdangerous import BadData, Signer, TimestampSigner
@@ -17,7 +16,7 @@ from trading_rlhf.feedback import (
     open_session,
     read_session,
 )
-from trading_rlhf.services.runs import open_run
+from trading_rlhf.services.runs import Run
 from trading_rlhf.services.secrets import Secrets
 from trading_rlhf.types import Clock
 
@@ -72,25 +71,18 @@ class _ClockSigner(TimestampSigner):
 class AccessService:
     """Who may use the dashboard of one run."""
 
-    def __init__(self, run_dir: str | Path, secrets: Secrets, clock: Clock) -> None:
-        """Open the run.
+    def __init__(self, run: Run, secrets: Secrets, clock: Clock) -> None:
+        """Work on an open run.
 
         Args:
-            run_dir: ``runs/<name>``.
+            run: holds the accounts.
             secrets: the session key signs cookies.
             clock: the present.
-
-        Raises:
-            RunError: there is no such run.
         """
-        self._run = open_run(run_dir, secrets, clock)
+        self._store = run.store
         self._clock = clock
         self._session_signer = Signer(secrets.session_key, salt="session")
         self._form_signer = _ClockSigner(secrets.session_key, clock)
-
-    def close(self) -> None:
-        """Close the run's database."""
-        self._run.close()
 
     def log_in(self, name: str, password: str) -> OpenedSession:
         """Check name and password and open a session.
@@ -100,12 +92,12 @@ class AccessService:
             AccessError: name and password do not match.
         """
         try:
-            account = authenticate(self._run.store, name, password, self._clock)
+            account = authenticate(self._store, name, password, self._clock)
         except AccessError as error:
             if "locked" in error.must:
                 raise TooManyAttemptsError(error.must, error.got, error.remedy) from None
             raise
-        session = open_session(self._run.store, account, self._clock)
+        session = open_session(self._store, account, self._clock)
         return OpenedSession(self._session_signer.sign(session.token).decode(), _SESSION_SECONDS)
 
     def log_out(self, cookie: str | None, csrf: str) -> None:
@@ -117,7 +109,7 @@ class AccessService:
         session = self._session(cookie)
         if session is not None:
             check_csrf(session, csrf)
-            close_session(self._run.store, session.token)
+            close_session(self._store, session.token)
 
     def reviewer(self, cookie: str | None) -> Reviewer | None:
         """Return who a cookie belongs to; None for a missing, forged or ended session."""
@@ -148,4 +140,4 @@ class AccessService:
             token = self._session_signer.unsign(cookie).decode()
         except (BadData, UnicodeError):
             return None
-        return read_session(self._run.store, token, self._clock)
+        return read_session(self._store, token, self._clock)

@@ -2,7 +2,7 @@
 
 import secrets as random_source
 from collections import defaultdict
-from pathlib import Path
+from collections.abc import Callable
 from typing import Final
 
 from trading_rlhf.errors import ReviewError
@@ -22,8 +22,7 @@ from trading_rlhf.services.review_views import (
     ReviewProgress,
 )
 from trading_rlhf.services.review_words import VERDICTS, ago, headline
-from trading_rlhf.services.runs import load_bars, open_run
-from trading_rlhf.services.secrets import Secrets
+from trading_rlhf.services.runs import Run, load_bars
 from trading_rlhf.store import Event, read_events
 from trading_rlhf.types import Clock
 
@@ -35,28 +34,26 @@ _LOOKBACK: Final = CHART_BARS + MEAN_BARS - 1
 class ReviewService:
     """One run's review desk, for every reviewer who is logged in to it."""
 
-    def __init__(self, run_dir: str | Path, secrets: Secrets, clock: Clock) -> None:
-        """Open the run.
+    def __init__(
+        self, run: Run, clock: Clock, after_answer: Callable[[DeskProgress], object] | None = None
+    ) -> None:
+        """Work on an open run.
 
         Args:
-            run_dir: ``runs/<name>``.
-            secrets: the audit key.
+            run: holds the proposals and the answers.
             clock: the present.
+            after_answer: told how far the desk is after each answer; starts a fit when one is due.
 
         Raises:
-            RunError: there is no such run.
-            DataError: its bars cannot be loaded.
+            DataError: the run's bars cannot be loaded.
         """
-        self._run = open_run(run_dir, secrets, clock)
-        self._bars = load_bars(self._run)
-        self._desk = ReviewDesk(self._run.store, clock)
+        self._run = run
+        self._bars = load_bars(run)
+        self._desk = ReviewDesk(run.store, clock)
         self._clock = clock
+        self._after_answer = after_answer
         self._proposals: dict[str, Proposal] = {}
         self._by_bar: dict[tuple[str, str, int], list[Proposal]] = {}
-
-    def close(self) -> None:
-        """Close the run's database."""
-        self._run.close()
 
     def page(self, reviewer: str) -> ReviewPage:
         """Return everything the page shows to this reviewer now.
@@ -69,7 +66,7 @@ class ReviewService:
             item=None if queued is None else self._item(queued),
             progress=self._progress(reviewer),
             last=self._last_answer(reviewer),
-            undo_token=random_source.token_hex(16),
+            view=random_source.token_hex(16),
             simulated=self._simulated(),
         )
 
@@ -129,18 +126,20 @@ class ReviewService:
             note=note.strip() or None,
             resized_to=None if resize_percent is None else resize_percent / 100,
         )
+        if self._after_answer is not None:
+            self._after_answer(self._desk.progress(reviewer))
 
-    def undo(self, reviewer: str, token: str) -> bool:
+    def undo(self, reviewer: str, view: str) -> bool:
         """Take back this reviewer's last answer; its item comes back first.
 
         Args:
             reviewer: account id, from the login.
-            token: the page's ``undo_token``: a doubled key press takes back one answer.
+            view: the page's ``view``: a doubled key press takes back one answer.
 
         Returns:
             False when there was nothing to take back.
         """
-        return self._desk.undo(reviewer, token) is not None
+        return self._desk.undo(reviewer, view) is not None
 
     def _item(self, queued: QueueItem) -> ReviewItem:
         proposal = queued.proposal

@@ -247,12 +247,12 @@ class ReviewPage:
         item: the next item; None when the queue is empty.
         progress: how far the reviewer is.
         last: the answer that an undo takes back, if any.
-        undo_token: makes a doubled key press one undo; stays on the server.
+        view: names this view of the page, so that a doubled key press acts once.
         simulated: the run belongs to the simulated desk.
     """
 
     item: ReviewItem | None
     progress: ReviewProgress
     last: LastAnswer | None
-    undo_token: str
+    view: str
     simulated: bool
