@@ -28,38 +28,40 @@ def test_neither_symbol_nor_date_nor_any_later_close_reaches_the_browser(
     )
     kim = desk.account("kim")
     log_in(page, desk, "kim")
-    sources = [page.content()]
+    page.wait_for_timeout(700)
+    chunks, sources = [frames[:]], [page.content()]
     for _ in range(4):
+        frames.clear()
         press(page, "s")
         page.wait_for_timeout(700)
+        chunks.append(frames[:])
         sources.append(page.content())
-    sent = "\n".join(frames + sources)
-    # Only what was sent: the page itself also holds the coordinates of everything drawn.
-    numbers = set(re.findall(r"\d+\.\d+", "\n".join(frames)))
+    sent = "\n".join([*sources, *(frame for chunk in chunks for frame in chunk)])
 
     run = desk.run
     with open_store(run.path / "store.db", desk.secrets.audit_key, system_clock) as store:
-        ids = [event.subject for event in desk.answers(kim)]
         review = ReviewDesk(store, system_clock)
+        answered = review.proposals([event.subject for event in desk.answers(kim)])
         waiting = review.next_item(kim.id)
-        shown = [*review.proposals(ids), waiting.proposal]
-    assert len(shown) == 5
-    for proposal in shown:
-        column = run.bars.symbols.index(proposal.symbol)
-        closes = run.bars.raw_close[:, column]
-        rebased = [str(round(float(c / proposal.price * 100), 2)) for c in closes]
-        t = proposal.bar
-        # The search would find what is there: the closes up to the decision are.
-        assert sum(number in numbers for number in rebased[t - 40 : t]) == 40
+    for proposal, chunk in zip([*answered, waiting.proposal], chunks, strict=True):
+        check_numbers(run, proposal, set(re.findall(r"\d+\.\d+", "\n".join(chunk))))
         assert proposal.id not in sent
-        assert f"{proposal.price:.2f}" not in numbers
-        assert f"{run.bars.dates[t]:%Y-%m-%d}" not in sent
-        drawn = {number for item in shown for number in history(run, item)}
-        later = [n for n in rebased[t + 1 : t + AFTER] if n not in drawn and n[-3] == "."]
-        assert len(later) > AFTER / 4
-        assert [number for number in later if number in numbers] == []
+        assert f"{run.bars.dates[proposal.bar]:%Y-%m-%d}" not in sent
     for symbol in run.bars.symbols:
         assert symbol not in sent
+
+
+def check_numbers(run: Any, proposal: Any, numbers: set[str]) -> None:
+    """Find the closes up to the decision among the numbers sent, and none of those after it."""
+    t, column = proposal.bar, run.bars.symbols.index(proposal.symbol)
+    closes = run.bars.raw_close[t - 40 : t + AFTER, column]
+    rebased = [str(round(float(close / proposal.price * 100), 2)) for close in closes]
+    assert set(rebased[:41]) <= numbers
+    drawn = history(run, proposal)
+    later = [number for number in rebased[41:] if number not in drawn and number[-3] == "."]
+    assert len(later) > AFTER / 4
+    assert [number for number in later if number in numbers] == []
+    assert f"{proposal.price:.2f}" not in numbers - drawn
 
 
 def as_text(data: str | bytes) -> str:
