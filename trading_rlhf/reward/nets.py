@@ -111,8 +111,12 @@ class RewardModel:
         return torch.sigmoid(centre)
 
     def disagreement(self, features: Tensor, held: Tensor, target: Tensor) -> Tensor:
-        """Standard deviation of p over members ``[S, ..., N]``: what answers could still teach."""
-        return torch.sigmoid(self.logits(features, held, target)).std(1)
+        """Standard deviation of p over members ``[S, ..., N]``: what answers could still teach.
+
+        Zero with a single member.
+        """
+        p = torch.sigmoid(self.logits(features, held, target))
+        return p.std(1) if p.shape[1] > 1 else torch.zeros_like(p[:, 0])
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor by name, for storage."""
