@@ -105,7 +105,7 @@ class Verdicts:
             self.inputs,
             self.approved.gather(1, order),
             self.reviewer.gather(1, order),
-            self.weight,
+            self.weight.gather(1, order),
             self.bar,
             self.reviewers,
         )
