@@ -57,9 +57,9 @@ def split_by_time(verdicts: Verdicts, held_out: float, purge: int) -> tuple[Tens
         ``[1, Q]`` and ``[1, R]`` indices.
     """
     bars = verdicts.bar[0]
-    cut = bars.to(torch.float64).quantile(1.0 - held_out)
-    late = torch.nonzero(bars >= cut).flatten()
-    early = torch.nonzero(bars < cut - purge).flatten()
+    is_late = bars >= bars.to(torch.float64).quantile(1.0 - held_out)
+    late = torch.nonzero(is_late).flatten()
+    early = torch.nonzero(bars < bars[is_late].min() - purge).flatten()
     return early[None], late[None]
 
 
