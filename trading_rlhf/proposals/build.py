@@ -100,7 +100,7 @@ class ProposalMaker:
             decision = self.policy.decide(encoded, held[None, None], shifted)
         target, gate = decision.target[0, 0], decision.gate[0, 0]
         change = target - held
-        wanted = (change.abs() >= self.min_trade) & torch.tensor(self.bars.tradable[t])
+        wanted = (change.abs() >= self.min_trade) & torch.tensor(self.bars.fillable[t])
         if resting is not None:
             wanted &= ~((resting != 0) & (resting.sign() == change.sign()))
         if not bool(wanted.any()):
