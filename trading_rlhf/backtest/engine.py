@@ -134,8 +134,10 @@ def measure(equity: Tensor, weights: Tensor, traded: Tensor, costs: CostModel) -
     returns = torch.where(alive, equity[:, 1:] / torch.where(alive, before, 1.0) - 1.0, 0.0)
     downside = returns.clamp(max=0).square().mean(-1).sqrt()
     exposed = weights[:, 1:].abs().sum(-1) > 1e-9
-    hits = ((returns > 0) & exposed).sum(-1) / exposed.sum(-1).clamp(min=1)
-    paid = (costs.rate(traded) * traded.abs()).sum(-1).mean(-1)
+    hits = ((returns > 0) & exposed).sum(-1).double() / exposed.sum(-1).clamp(min=1)
+    # Orders of the last bar fill nothing: there are as many trading bars as returns.
+    orders = traded[:, :-1]
+    paid = (costs.rate(orders) * orders.abs()).sum(-1).mean(-1)
     scale = BARS_PER_YEAR**0.5
     sortino = torch.where(downside > 0, returns.mean(-1) / downside.clamp(min=1e-18) * scale, 0.0)
     columns = {
@@ -145,7 +147,7 @@ def measure(equity: Tensor, weights: Tensor, traded: Tensor, costs: CostModel) -
         "sharpe": sharpe_ratio(returns),
         "sortino": sortino,
         "max_drawdown": max_drawdown(equity),
-        "turnover": traded.abs().sum(-1).mean(-1),
+        "turnover": orders.abs().sum(-1).mean(-1),
         "cost": paid * BARS_PER_YEAR,
         "exposure": weights.abs().sum(-1).mean(-1),
         "hit_rate": hits,
