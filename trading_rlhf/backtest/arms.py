@@ -81,9 +81,9 @@ class ArmFigures:
 
 
 def stack_policies(policies: list[Policy]) -> Policy:
-    """Join single policies along S."""
+    """Join policies along S, in order."""
     first = policies[0]
-    joined = first.select([0] * len(policies))
+    joined = first.select([0] * sum(policy.members for policy in policies))
     for name, parameter in joined.named_parameters():
         parts = [dict(policy.named_parameters())[name].data for policy in policies]
         parameter.data = torch.cat(parts)
