@@ -38,7 +38,7 @@ def holdings_html(holdings: Sequence[HoldingRow]) -> str:
         f'<div class="rv-row{" rv-traded" if h.traded else ""}">'
         f'<span class="rv-label">{escape(h.label)}</span><span class="rv-track">'
         f"{_pieces(h)}</span>"
-        f'<span class="rv-value">{escape(_change(h))}</span></div>'
+        f'<span class="rv-value">{escape(h.change)}</span></div>'
         for h in holdings
     )
     key = '<span class="rv-key"><i class="rv-now"></i>now <i class="rv-after"></i>after</span>'
@@ -54,13 +54,11 @@ def siblings_html(siblings: Sequence[str]) -> str:
 
 
 def _pieces(row: HoldingRow) -> str:
+    if row.now_span is None:
+        return ""
     if row.after_span is None:
         return _piece(row.now_span, "rv-same")
     return _piece(row.now_span, "rv-now") + _piece(row.after_span, "rv-after")
-
-
-def _change(row: HoldingRow) -> str:
-    return row.now if row.after_span is None else f"{row.now} → {row.after}"
 
 
 def _piece(span: Span, kind: str) -> str:

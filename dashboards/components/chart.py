@@ -40,7 +40,7 @@ def price_figure(chart: Chart) -> go.Figure:
     figure.update_xaxes(
         tickvals=chart.ticks, ticktext=chart.tick_labels, gridcolor=GRID, fixedrange=True
     )
-    figure.update_xaxes(range=[chart.x[0] - 1, 2], zeroline=False, unifiedhovertitle_text="")
+    figure.update_xaxes(range=chart.x_range, zeroline=False, unifiedhovertitle_text=" ")
     figure.update_yaxes(side="right", gridcolor=GRID, fixedrange=True, title_font_size=11)
     figure.update_yaxes(title_text=chart.price_title, row=1, col=1)
     figure.update_yaxes(tickformat=chart.price_format, row=1, col=1)
@@ -87,10 +87,13 @@ def _volume(chart: Chart) -> go.Bar:
 
 
 def _add_levels(figure: go.Figure, chart: Chart) -> None:
-    """Mark the decision, the close at which the trade is sized and the entry of the position."""
+    """Mark the decision, the close at which the trade is sized and the entry of the position.
+
+    The names of the levels stand to the right of the decision, where there are no bars.
+    """
     color = UP if chart.up else DOWN
     figure.add_vline(x=0.8, line_color=color, line_width=2)
-    _add_level(figure, chart, chart.last, color, "dot", chart.fill_label)
+    _add_level(figure, chart.last, color, "dot", chart.fill_label, above=chart.last_above)
     figure.add_annotation(
         x=1,
         xref="paper",
@@ -103,7 +106,8 @@ def _add_levels(figure: go.Figure, chart: Chart) -> None:
         font={"size": 11, "color": "#ffffff"},
     )
     if chart.entry is not None:
-        _add_level(figure, chart, chart.entry, ENTRY, "dash", "entry")
+        above = not chart.last_above
+        _add_level(figure, chart.entry, ENTRY, "dash", "entry", above=above)
     figure.add_annotation(
         x=0,
         xref="paper",
@@ -118,15 +122,16 @@ def _add_levels(figure: go.Figure, chart: Chart) -> None:
 
 
 def _add_level(
-    figure: go.Figure, chart: Chart, level: float, color: str, dash: str, text: str
+    figure: go.Figure, level: float, color: str, dash: str, text: str, *, above: bool
 ) -> None:
     figure.add_hline(y=level, line_dash=dash, line_color=color, line_width=1, row=1, col=1)
     figure.add_annotation(
-        x=chart.x[0],
+        x=1.6,
         y=level,
         text=text,
         showarrow=False,
+        align="left",
         xanchor="left",
-        yshift=9,
+        yanchor="bottom" if above else "top",
         font={"size": 11, "color": color},
     )

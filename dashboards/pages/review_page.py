@@ -91,14 +91,14 @@ def _set_weight(page: ReviewPage, weight: float) -> None:
 
 
 def _show_head(page: ReviewPage, item: ReviewItem) -> None:
-    left, right = st.columns([9, 3], vertical_alignment="center", gap="medium")
+    left, right = st.columns([8, 4], vertical_alignment="center", gap="medium")
     warning = f'<span class="rv-warning">{escape(item.warning)}</span>' if item.warning else ""
     side = "rv-buy" if item.buys else "rv-sell"
     left.html(
         f'<div class="rv-head {side}"><h1>{escape(item.headline)}</h1>'
         f'<span class="rv-weights">{escape(item.weights)}</span></div>'
         f'<div class="rv-facts">{_badge(page, item.banner)}'
-        f"<b>{escape(item.deadline)}</b></div>"
+        f'<span class="rv-deadline-{item.banner.kind}">{escape(item.deadline)}</span></div>'
         f'<div class="rv-facts"><span>{escape(item.position)}</span>'
         f'<span class="rv-dim">{escape(item.decided)}</span>{warning}</div>'
     )

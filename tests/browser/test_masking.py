@@ -14,7 +14,7 @@ from trading_rlhf.store import open_store
 pytestmark = pytest.mark.browser
 
 Tab = Callable[..., Page]
-AFTER = 60
+AFTER = 250
 
 
 def test_neither_symbol_nor_date_nor_any_later_close_reaches_the_browser(
@@ -59,7 +59,7 @@ def check_numbers(run: Any, proposal: Any, numbers: set[str]) -> None:
     assert set(rebased[:41]) <= numbers
     drawn = history(run, proposal)
     later = [number for number in rebased[41:] if number not in drawn and number[-3] == "."]
-    assert len(later) > AFTER / 4
+    assert len(later) > 20
     assert [number for number in later if number in numbers] == []
     assert f"{proposal.price:.2f}" not in numbers - drawn
 

@@ -113,6 +113,7 @@ def test_a_live_item_says_everything(bars: Bars) -> None:
     assert item.position == f"Long 3.0%, entered at ${proposal.price * 0.96:.2f}, profit +4.2%"
     assert item.chart.labels[-1] == "Wed 16 Sep 2009"
     assert item.chart.close[-1] == proposal.price
+    assert item.chart.tick_labels == ("Apr 2009", "May", "Jun", "Jul", "Aug", "Sep")
     assert {f.label: f.value for f in item.figures} == {
         "Size": "$44.0k",
         "Cost": "3.0 bps",
@@ -134,7 +135,7 @@ def test_close_only_bars_give_a_line_that_fills_at_the_close(bars: Bars) -> None
     item = item_of(plain, proposal)
     assert item.chart.open is None
     assert item.chart.volume is None
-    assert item.chart.fill_label == "fills at the next close"
+    assert item.chart.fill_label == "fills<br>at next<br>close"
     assert {f.label: f.value for f in item.figures}["Of day volume"] == "n/a"
 
 
@@ -170,14 +171,15 @@ def test_a_trade_without_reasons_or_change_of_reasons_is_drawn(bars: Bars) -> No
 def test_the_portfolio_changes_only_in_the_traded_asset_and_cash(bars: Bars) -> None:
     proposal = make_proposal(bars, 2400, "MSFT", "live", target=0.074)
     rows = holding_rows(proposal, mask_for(proposal, bars.symbols))
-    assert [(row.label, row.now, row.after) for row in rows] == [
-        ("MSFT", "3.0%", "7.4%"),
-        ("AAPL", "31.0%", "31.0%"),
-        ("GOOG", "22.0%", "22.0%"),
-        ("IBM", "18.0%", "18.0%"),
-        ("cash", "26.0%", "21.6%"),
+    assert [(row.label, row.change) for row in rows] == [
+        ("MSFT", "3.0% → 7.4%"),
+        ("AAPL", "31.0%"),
+        ("GOOG", "22.0%"),
+        ("IBM", "18.0%"),
+        ("cash", "26.0% → 21.6%"),
     ]
-    assert [row.label for row in rows if row.after_span is not None] == ["MSFT", "cash"]
+    assert [row.label for row in rows if row.after_span is not None] == ["MSFT"]
+    assert [row.label for row in rows if row.now_span is None] == ["cash"]
     assert rows[1].now_span.length == 100.0
     assert rows[0].traded
 
@@ -190,8 +192,8 @@ def test_small_holdings_are_summed_and_shorts_start_at_zero(bars: Bars) -> None:
     rows = holding_rows(proposal, mask_for(proposal, held))
     assert rows[0].now_span.start == 0.0
     assert rows[0].now_span.length > rows[0].after_span.length > 0
-    assert (rows[5].label, rows[5].now) == ("6 others", "12.0%")
-    assert (rows[6].label, rows[6].now, rows[6].after) == ("cash", "90.0%", "85.0%")
+    assert (rows[5].label, rows[5].change) == ("6 others", "12.0%")
+    assert (rows[6].label, rows[6].change) == ("cash", "90.0% → 85.0%")
 
 
 def test_a_purchase_without_cash_names_the_sales_it_needs(bars: Bars) -> None:

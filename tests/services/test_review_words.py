@@ -54,6 +54,7 @@ def test_a_live_trade_names_shares_and_a_masked_one_does_not(bars: Bars) -> None
     assert headline(proposal, 0.03008, "MSFT", masked=False) == "Buy 3.20 MSFT"
     assert headline(proposal, 0.074, "Asset A", masked=True) == "Buy Asset A"
     assert weights(0.03, 0.074) == "3.0% → 7.4% of equity"
+    assert weights(0.0, 0.0021) == "0.00% → 0.21% of equity"
 
 
 def test_money_and_times() -> None:

@@ -34,6 +34,7 @@ def price_chart(proposal: Proposal, history: PriceHistory, mask: Mask) -> Chart:
     entry = proposal.entry_price
     return Chart(
         x=x,
+        x_range=(x[0] - 1.0, 0.16 * bars + 1),
         labels=_bars_before(x) if mask.hidden else tuple(f"{day:%a %d %b %Y}" for day in dates),
         ticks=ticks,
         tick_labels=tick_labels,
@@ -46,12 +47,13 @@ def price_chart(proposal: Proposal, history: PriceHistory, mask: Mask) -> Chart:
         entry=None if entry is None else round(entry * mask.scale, 2),
         last=round(proposal.price * mask.scale, 2),
         last_label="100" if mask.hidden else f"{proposal.price:,.2f}",
+        last_above=entry is None or entry <= proposal.price,
         up=proposal.change > 0,
         price_title="100 = price at the decision" if mask.hidden else "USD",
         volume_title="volume / 20-day mean" if mask.hidden else "volume, shares",
         price_format=",.2~f",
         volume_format="~g" if mask.hidden else "~s",
-        fill_label="fills at the next open" if candles else "fills at the next close",
+        fill_label=f"fills<br>at next<br>{'open' if candles else 'close'}",
     )
 
 
@@ -108,6 +110,10 @@ def _steps(x: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[str, ...]]:
 
 
 def _months(x: tuple[int, ...], dates: pd.DatetimeIndex) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """Label the first bar of each month (the first, unfinished month has no label)."""
+    """Label the first bar of each month, with the year at the first label and in January."""
     starts = [i for i in range(1, len(dates)) if dates[i].month != dates[i - 1].month]
-    return tuple(x[i] for i in starts), tuple(f"{dates[i]:%b %Y}" for i in starts)
+    labels = [
+        f"{dates[i]:%b %Y}" if place == 0 or dates[i].month == 1 else f"{dates[i]:%b}"
+        for place, i in enumerate(starts)
+    ]
+    return tuple(x[i] for i in starts), tuple(labels)

@@ -19,7 +19,15 @@ from trading_rlhf.services.review_views import (
     ReviewItem,
     Span,
 )
-from trading_rlhf.services.review_words import dollars, headline, percent, until, weights, when
+from trading_rlhf.services.review_words import (
+    dollars,
+    headline,
+    percent,
+    step,
+    until,
+    weights,
+    when,
+)
 
 __all__ = ["build_item", "preview"]
 
@@ -132,7 +140,8 @@ def _position(proposal: Proposal, mask: Mask) -> str:
 def _figures(proposal: Proposal, history: PriceHistory, mask: Mask) -> tuple[Figure, ...]:
     volatility = yearly_volatility(history)
     traded = share_of_volume(proposal, history)
-    size = percent(abs(proposal.change)) if mask.hidden else dollars(proposal.notional)
+    digits = 1 if abs(proposal.change) >= 0.01 else 2
+    size = percent(abs(proposal.change), digits) if mask.hidden else dollars(proposal.notional)
     cost = proposal.cost / abs(proposal.change) * 1e4 if proposal.change else 0.0
     return (
         Figure("Size", size, "Traded value, of equity or in USD."),
@@ -185,7 +194,7 @@ def _siblings(others: Sequence[Proposal], mask: Mask) -> tuple[str, ...]:
     largest = sorted(others, key=lambda other: -abs(other.change))
     lines = [
         f"{headline(other, other.target, mask.name(other.symbol), mask.hidden)} "
-        f"{percent(other.held)} → {percent(other.target)}"
+        f"{step(other.held, other.target)}"
         for other in largest[:_SIBLINGS]
     ]
     more = len(largest) - _SIBLINGS

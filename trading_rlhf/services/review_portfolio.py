@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from trading_rlhf.proposals import Proposal
 from trading_rlhf.services.review_mask import Mask
 from trading_rlhf.services.review_views import HoldingRow, Span
-from trading_rlhf.services.review_words import percent
+from trading_rlhf.services.review_words import percent, step
 
 __all__ = ["holding_rows", "needed_sales"]
 
@@ -31,20 +31,21 @@ def holding_rows(proposal: Proposal, mask: Mask) -> tuple[HoldingRow, ...]:
     if rest:
         total = sum(now[symbol] for symbol in rest)
         entries.append((f"{len(rest)} others", total, total))
-    entries.append(("cash", 1 - sum(now.values()), 1 - sum(after.values())))
     low = min(0.0, *(min(entry[1:]) for entry in entries))
     high = max(0.0, *(max(entry[1:]) for entry in entries))
-    return tuple(
+    rows = [
         HoldingRow(
             label=label,
-            now=percent(before),
-            after=percent(then),
+            change=percent(before) if before == then else step(before, then),
             now_span=_span(before, low, high),
             after_span=None if before == then else _span(then, low, high),
             traded=place == 0,
         )
         for place, (label, before, then) in enumerate(entries)
-    )
+    ]
+    # Cash has no bar: in a portfolio that is mostly cash it would dwarf what is held.
+    cash = step(1 - sum(now.values()), 1 - sum(after.values()))
+    return (*rows, HoldingRow("cash", cash, None, None, traded=False))
 
 
 def needed_sales(proposal: Proposal, siblings: Sequence[Proposal], mask: Mask) -> str:

@@ -41,6 +41,7 @@ class Chart:
 
     Attributes:
         x: bars before the decision, ending at 0.
+        x_range: ends of the x axis, with room for names to the right of the decision.
         labels: what a bar is called when pointed at: its date, or how many bars before.
         ticks: places on the x axis that carry a label.
         tick_labels: their labels.
@@ -51,6 +52,7 @@ class Chart:
         entry: price at which the open position was entered, on the same scale; None when flat.
         last: close at the decision.
         last_label: the same as text.
+        last_above: its name stands above its line and that of the entry below, or the reverse.
         up: the trade buys.
         price_title: what the price axis shows.
         volume_title: what the volume axis shows.
@@ -60,6 +62,7 @@ class Chart:
     """
 
     x: tuple[int, ...]
+    x_range: tuple[float, float]
     labels: tuple[str, ...]
     ticks: tuple[int, ...]
     tick_labels: tuple[str, ...]
@@ -72,6 +75,7 @@ class Chart:
     entry: float | None
     last: float
     last_label: str
+    last_above: bool
     up: bool
     price_title: str
     volume_title: str
@@ -120,17 +124,15 @@ class HoldingRow:
 
     Attributes:
         label: the asset, "cash" or "6 others".
-        now: weight now ("3.0%").
-        after: weight after this trade alone.
-        now_span: bar of the weight now.
+        change: weight now, and after this trade alone where that differs ("3.0% → 7.4%").
+        now_span: bar of the weight now; None for cash.
         after_span: bar of the weight after; None where the trade does not change it.
         traded: this row is what the trade changes.
     """
 
     label: str
-    now: str
-    after: str
-    now_span: Span
+    change: str
+    now_span: Span | None
     after_span: Span | None
     traded: bool
 

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 from trading_rlhf.proposals import Proposal
 
-__all__ = ["headline", "percent", "weights", "dollars", "when", "until", "ago", "VERDICTS"]
+__all__ = ["headline", "percent", "step", "weights", "dollars", "when", "until", "ago", "VERDICTS"]
 
 VERDICTS = {
     "approve": "Approved",
@@ -15,6 +15,7 @@ VERDICTS = {
 }
 
 _EXCHANGE = ZoneInfo("America/New_York")
+_SMALL = 0.01
 _FLAT = 5e-5  # below this a weight prints as 0.0%
 
 
@@ -24,9 +25,15 @@ def percent(weight: float, digits: int = 1) -> str:
     return f"{text.lstrip('-')}%" if float(text) == 0 else f"{text}%"
 
 
+def step(held: float, target: float) -> str:
+    """Print a change of weight ("3.0% → 7.4%"), a small one with two digits."""
+    digits = 1 if abs(target - held) >= _SMALL else 2
+    return f"{percent(held, digits)} → {percent(target, digits)}"
+
+
 def weights(held: float, target: float) -> str:
     """Print a change of weight ("3.0% → 7.4% of equity")."""
-    return f"{percent(held)} → {percent(target)} of equity"
+    return f"{step(held, target)} of equity"
 
 
 def headline(proposal: Proposal, target: float, name: str, masked: bool) -> str:
