@@ -99,10 +99,11 @@ def test_the_lock_ends_after_fifteen_minutes(store, clock, eve):
 
 
 def test_a_success_forgets_failures_and_a_reset_unlocks(store, clock, eve):
-    for _ in range(4):
-        fails(store, clock)
-    authenticate(store, "eve", PASSWORD, clock)
-    for _ in range(5):
+    for _ in range(3):
+        for _ in range(4):
+            assert "belong together" in fails(store, clock)
+        authenticate(store, "eve", PASSWORD, clock)
+    for _ in range(6):
         fails(store, clock)
     reset_password(store, eve.id, "another password")
     assert authenticate(store, "eve", "another password", clock) == eve
@@ -186,6 +187,15 @@ def test_an_inactive_account_is_out_at_once(store, clock, eve):
     assert "belong together" in fails(store, clock, password=PASSWORD)
     with pytest.raises(AccessError, match="must be active"):
         open_session(store, eve, clock)
+
+
+def test_an_account_closed_in_the_database_is_out_too(store, clock, eve, path):
+    session = open_session(store, eve, clock)
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE accounts SET active = 0")
+    connection.commit()
+    connection.close()
+    assert read_session(store, session.token, clock) is None
 
 
 def test_a_changed_password_closes_other_sessions(store, clock, eve):

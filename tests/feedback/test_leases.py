@@ -39,6 +39,20 @@ def test_overlap_asks_two_reviewers(store, clock, person, proposal):
     assert [desk.next_item(name) for name in ids] == [None] * 3
 
 
+def test_nobody_is_asked_twice(store, clock, ann, proposal):
+    desk = ReviewDesk(store, clock, overlap=3)
+    fill(desk, proposal, 1)
+    answer(desk, ann, token=desk.next_item(ann).token)
+    assert desk.next_item(ann) is None
+
+
+def test_the_item_on_the_screen_stays_when_a_live_one_arrives(desk, ann, proposal, clock):
+    fill(desk, proposal, 1)
+    item = desk.next_item(ann)
+    desk.add_proposals([proposal(9, mode="live", expires_at=clock() + timedelta(hours=1))])
+    assert desk.next_item(ann) == item
+
+
 def test_an_abandoned_item_returns_after_ten_minutes(desk, ann, bob, proposal, clock):
     fill(desk, proposal, 1)
     item = desk.next_item(ann)
@@ -142,6 +156,8 @@ def test_being_shown_a_later_bar_is_enough_for_hindsight(desk, ann, proposal, cl
     desk.add_proposals([early, late])
     assert desk.next_item(ann).proposal.id == late.id
     assert answer(desk, ann, early.id).hindsight
+    assert desk.progress(ann).answered == 1
+    assert desk.progress(ann).usable == 0
 
 
 def test_changing_an_answer_is_no_hindsight(desk, ann, proposal, clock):

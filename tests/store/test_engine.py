@@ -8,7 +8,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, inspect
 
 from trading_rlhf.errors import StoreError
-from trading_rlhf.store import append, open_store, read_events
+from trading_rlhf.store import append, engine, open_store, read_events
 from trading_rlhf.store.engine import migration_config
 from trading_rlhf.store.schema import Base
 
@@ -34,10 +34,11 @@ def test_a_store_opens_again_with_its_events(store, path, audit_key, clock):
         assert [event.payload for event in read_events(session, "data")] == [{"rows": 3}]
 
 
-def test_a_folder_with_a_percent_sign_opens(tmp_path, audit_key, clock):
-    folder = tmp_path / "100%20 done"
-    folder.mkdir()
-    open_store(folder / "store.db", audit_key, clock).close()
+def test_a_folder_may_have_a_percent_sign(tmp_path, audit_key, clock, monkeypatch):
+    open_store(tmp_path / "100%20 done" / "store.db", audit_key, clock).close()
+    monkeypatch.setattr(engine, "__file__", "/home/100% me/engine.py")
+    folder = migration_config(None).get_main_option("script_location")
+    assert folder == "/home/100% me/migrations"
 
 
 def test_sqlite_is_durable_and_private(store, path):
@@ -45,9 +46,9 @@ def test_sqlite_is_durable_and_private(store, path):
         connection = session.connection()
         values = [
             connection.exec_driver_sql(f"PRAGMA {name}").scalar()
-            for name in ("journal_mode", "synchronous", "foreign_keys")
+            for name in ("journal_mode", "synchronous", "foreign_keys", "secure_delete")
         ]
-    assert values == ["wal", 2, 1]
+    assert values == ["wal", 2, 1, 1]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
