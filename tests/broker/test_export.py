@@ -13,6 +13,7 @@ def test_json_holds_everything(make_signal, tmp_path) -> None:
     signals = [make_signal(), make_signal(symbol="IBM", p=0.25)]
     as_json, _ = export_signals(signals, tmp_path / "out")
     assert read_signals(as_json) == signals
+    assert {file.name for file in as_json.parent.iterdir()} == {"signals.csv", "signals.json"}
     assert json.loads(as_json.read_text())["version"] == SCHEMA_VERSION
 
 

@@ -159,3 +159,10 @@ def test_a_signal_that_already_made_an_order_keeps_its_size(check, make_signal) 
     working = [Order.from_signal(cut, "paper")]
     kept, _ = check([signal], {"IBM": 0.95}, working=working)
     assert [Order.from_signal(s, "paper") for s in kept] == working
+
+
+def test_working_orders_count_for_the_session(check, make_signal) -> None:
+    working = [Order.from_signal(make_signal(symbol="IBM", proposal_id="p2"), "paper")]
+    signals, (refusal,) = check([make_signal()], working=working, max_orders=1)
+    assert signals == []
+    assert "1 orders for one session are the limit" in refusal.sentence

@@ -6,6 +6,8 @@ import pytest
 
 from trading_rlhf.accounting import BPS, CostModel
 from trading_rlhf.broker import (
+    Fill,
+    OrderState,
     PaperBroker,
     Refusal,
     advance_session,
@@ -18,7 +20,7 @@ from trading_rlhf.broker import (
     store_refusals,
     working_orders,
 )
-from trading_rlhf.store import read_events, verify, write_head
+from trading_rlhf.store import append, read_events, verify, write_head
 
 EQUITY = 1_000_000.0
 
@@ -284,20 +286,66 @@ def test_a_later_decision_replaces_a_waiting_order_and_not_the_reverse(
 
 
 def test_a_superseded_intent_is_not_sent_after_a_crash(
-    store, signal_for, bars, remote, clock, crash
+    store, signal_for, bars, remote, clock, crash, crashing_store
 ) -> None:
+    """Both intents are stored, neither has left: only the later revision may."""
     first = signal_for(bars, 0, "AAPL", 0.3, EQUITY)
+    revised = signal_for(bars, 0, "AAPL", 0.1, EQUITY, revision=1)
     clock.set(first.decided_at)
-    remote.before = crash()
-    with pytest.raises(crash):
-        send(store, remote, [first], clock)
-    with pytest.raises(crash):
-        send(store, remote, [signal_for(bars, 0, "AAPL", 0.1, EQUITY, revision=1)], clock)
-    remote.before = None
-    resume(store, remote, clock)
+    for signal in (first, revised):
+        with pytest.raises(crash):
+            send(crashing_store(0, "after"), remote, [signal], clock)
+    report = resume(store, remote, clock)
     assert len(remote.arrived) == 1
+    assert "a later order for the same asset replaces it" in report.refusals[0].sentence
+    assert kinds(store, "order") == ["intent", "intent", "canceled", "sent"]
     remote.advance(bars, 1)
     assert remote.positions()["AAPL"] == pytest.approx(0.1 * EQUITY / bars.raw_close[0, 0])
+
+
+def test_two_programs_at_once_make_one_order(store, signal, remote, clock) -> None:
+    others = []
+
+    def clock_of_a_slow_program() -> datetime:
+        if not others:
+            others.append(signal)
+            send(store, remote, [signal], clock)
+        return clock()
+
+    report = send(store, remote, [signal], clock_of_a_slow_program)
+    assert (report.sent, report.already) == ([], remote.arrived)
+    assert kinds(store, "order") == ["intent", "sent"]
+
+
+def test_a_partial_fill_seen_twice_is_stored_once(store, signal, remote, clock) -> None:
+    (order_id,) = send(store, remote, [signal], clock).sent
+    at = signal.valid_until
+    parts = [
+        Fill(f"{order_id}-{i}", order_id, "AAPL", "buy", 10.0, 101.0, 100.0, 0.0, at)
+        for i in (1, 2)
+    ]
+    for seen, status in ((1, "partially_filled"), (1, "partially_filled"), (2, "filled")):
+        remote.lookup = lambda _, n=seen, s=status: OrderState(order_id, s, tuple(parts[:n]))
+        resume(store, remote, clock)
+    assert kinds(store, "fill") == ["fill", "fill"]
+    assert kinds(store, "order") == ["intent", "sent", "filled"]
+    assert only_order(store, remote).fills == parts
+    with store.read() as session:
+        law = read_events(session, "fill")[0].payload["law"]
+    assert law["realised_bps"] == pytest.approx(100.0)
+    assert law["drift_bps"] == pytest.approx(98.0)
+
+
+def test_a_late_doubt_does_not_undo_an_acknowledgement(store, signal, remote, clock) -> None:
+    """A second program may store that it heard nothing after the first stored an answer."""
+    (order_id,) = send(store, remote, [signal], clock).sent
+    with store.write() as session:
+        payload = {"account": "remote", "client_order_id": order_id, "reason": "no answer"}
+        append(session, "order", "unknown", payload, actor="outbox", key=order_id)
+    assert only_order(store, remote).step == "sent"
+    remote._working.clear()
+    resume(store, remote, clock)
+    assert remote.arrived == [order_id]
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

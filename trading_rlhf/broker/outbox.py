@@ -106,8 +106,9 @@ def resume(
     with store.read() as session:
         records = read_orders(session, broker.name)
     outbox = _Outbox(store, broker, records, costs or CostModel(), report)
-    for record in [record for record in records.values() if not record.is_final]:
-        outbox.resolve(record, clock(), halt_file)
+    for record in records.values():
+        if not record.is_final:
+            outbox.resolve(record, clock(), halt_file)
     return report
 
 
