@@ -166,6 +166,19 @@ def signal_for(make_signal) -> Callable[..., Signal]:
     return make
 
 
+@pytest.fixture
+def bars(make_bars):
+    return make_bars()
+
+
+@pytest.fixture
+def signal(signal_for, bars, clock):
+    """Buy AAPL for 30% of equity, decided at the close of bar 0; the clock stands an hour later."""
+    made = signal_for(bars, 0, "AAPL", 0.3, 1_000_000.0)
+    clock.set(made.decided_at + timedelta(hours=1))
+    return made
+
+
 class Crash(BaseException):
     """A power cut: nothing in the program may catch it."""
 

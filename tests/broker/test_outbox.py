@@ -14,7 +14,6 @@ from trading_rlhf.broker import (
     client_order_id,
     open_paper_broker,
     read_orders,
-    reconcile,
     resume,
     send,
     store_refusals,
@@ -23,19 +22,6 @@ from trading_rlhf.broker import (
 from trading_rlhf.store import append, read_events, verify, write_head
 
 EQUITY = 1_000_000.0
-
-
-@pytest.fixture
-def bars(make_bars):
-    return make_bars()
-
-
-@pytest.fixture
-def signal(signal_for, bars, clock):
-    """Buy AAPL for 30% of equity, decided at the close of bar 0; the clock stands an hour later."""
-    made = signal_for(bars, 0, "AAPL", 0.3, EQUITY)
-    clock.set(made.decided_at + timedelta(hours=1))
-    return made
 
 
 def kinds(store, stream: str) -> list[str]:
@@ -121,41 +107,6 @@ def test_the_id_is_the_same_in_every_process() -> None:
     assert run.stdout.strip() == client_order_id("paper", "us4", moment, "AAPL", 0)
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("at", [0, 1])
-def test_a_crash_at_any_write_sends_exactly_once(
-    store, signal, remote, bars, clock, crash, crashing_store, at, when
-) -> None:
-    """Write 0 stores the intent, then the order leaves, write 1 stores the acknowledgement."""
-    with pytest.raises(crash):
-        send(crashing_store(at, when), remote, [signal], clock)
-    assert len(remote.arrived) == at
-    resume(store, remote, clock)
-    send(store, remote, [signal], clock)
-    assert len(remote.arrived) == 1
-    assert resume(store, remote, clock).sent == []
-    assert only_order(store, remote).step == "sent"
-    remote.advance(bars, 1)
-    resume(store, remote, clock)
-    resume(store, remote, clock)
-    assert only_order(store, remote).step == "filled"
-    assert kinds(store, "fill") == ["fill"]
-    assert reconcile(store, remote).agrees
-
-
-@pytest.mark.parametrize("moment", ["before", "after"])
-def test_a_crash_around_the_send_itself(store, signal, remote, clock, crash, moment) -> None:
-    setattr(remote, moment, crash())
-    with pytest.raises(crash):
-        send(store, remote, [signal], clock)
-    assert kinds(store, "order") == ["intent"]
-    remote.before = remote.after = None
-    report = resume(store, remote, clock)
-    assert report.sent == remote.arrived
-    assert len(remote.arrived) == 1
-    assert kinds(store, "order") == ["intent", "sent"]
-
-
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_an_unknown_outcome_is_looked_up_and_not_resent(
     store, signal, remote, clock, moment
@@ -185,18 +136,6 @@ def test_an_acknowledged_order_that_vanished_is_reported_and_never_resent(
     assert len(remote.arrived) == 1
 
 
-def test_an_intent_that_never_left_expires(store, signal, remote, clock, crash) -> None:
-    remote.before = crash()
-    with pytest.raises(crash):
-        send(store, remote, [signal], clock)
-    remote.before = None
-    clock.set(signal.valid_until + timedelta(seconds=1))
-    (refusal,) = resume(store, remote, clock).refusals
-    assert remote.arrived == []
-    assert "it was valid until 2026-01-05 14:30 UTC" in refusal.sentence
-    assert only_order(store, remote).step == "expired"
-
-
 @pytest.mark.parametrize(
     ("reason", "sentence"),
     [
@@ -221,21 +160,6 @@ def test_what_must_not_leave_makes_no_order(
     assert remote.arrived == []
     assert kinds(store, "order") == []
     assert kinds(store, "signal") == ["refused"]
-
-
-def test_a_halt_that_is_lifted_lets_the_order_out(
-    store, signal, remote, clock, crash, tmp_path
-) -> None:
-    halt = tmp_path / "HALT"
-    remote.before = crash()
-    with pytest.raises(crash):
-        send(store, remote, [signal], clock, halt_file=halt)
-    remote.before = None
-    halt.touch()
-    assert "halt file" in resume(store, remote, clock, halt_file=halt).refusals[0].sentence
-    assert remote.arrived == []
-    halt.unlink()
-    assert resume(store, remote, clock, halt_file=halt).sent == remote.arrived
 
 
 def test_the_embedded_broker_takes_simulated_signals(store, signal_for, bars, clock) -> None:
@@ -285,24 +209,6 @@ def test_a_later_decision_replaces_a_waiting_order_and_not_the_reverse(
     assert "a later order for the same asset replaces it" in report.refusals[0].sentence
 
 
-def test_a_superseded_intent_is_not_sent_after_a_crash(
-    store, signal_for, bars, remote, clock, crash, crashing_store
-) -> None:
-    """Both intents are stored, neither has left: only the later revision may."""
-    first = signal_for(bars, 0, "AAPL", 0.3, EQUITY)
-    revised = signal_for(bars, 0, "AAPL", 0.1, EQUITY, revision=1)
-    clock.set(first.decided_at)
-    for signal in (first, revised):
-        with pytest.raises(crash):
-            send(crashing_store(0, "after"), remote, [signal], clock)
-    report = resume(store, remote, clock)
-    assert len(remote.arrived) == 1
-    assert "a later order for the same asset replaces it" in report.refusals[0].sentence
-    assert kinds(store, "order") == ["intent", "intent", "canceled", "sent"]
-    remote.advance(bars, 1)
-    assert remote.positions()["AAPL"] == pytest.approx(0.1 * EQUITY / bars.raw_close[0, 0])
-
-
 def test_two_programs_at_once_make_one_order(store, signal, remote, clock) -> None:
     others = []
 
@@ -346,38 +252,6 @@ def test_a_late_doubt_does_not_undo_an_acknowledgement(store, signal, remote, cl
     remote._working.clear()
     resume(store, remote, clock)
     assert remote.arrived == [order_id]
-
-
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("at", [0, 1, 2])
-def test_the_embedded_account_survives_a_crash_anywhere(
-    store, signal, bars, clock, crash, crashing_store, at, when
-) -> None:
-    """Its memory dies with the program; what is stored brings it back, and nothing fills twice."""
-    straight = PaperBroker(CostModel(), EQUITY)
-    failing = crashing_store(at, when)
-    broker = open_paper_broker(store, CostModel(), EQUITY)
-
-    def run() -> None:
-        send(failing, broker, [signal], clock)
-        advance_session(failing, broker, bars, 1)
-
-    with pytest.raises(crash):
-        run()
-    broker = open_paper_broker(store, CostModel(), EQUITY)
-    resume(store, broker, clock)
-    send(store, broker, [signal], clock)
-    if broker.books.session is None:
-        advance_session(store, broker, bars, 1)
-    again = open_paper_broker(store, CostModel(), EQUITY)
-    assert again.books == broker.books
-    assert kinds(store, "fill") == ["fill", "session"]
-    assert only_order(store, broker).step == "filled"
-    assert again.lookup(only_order(store, broker).order.client_order_id).status == "filled"
-    assert reconcile(store, again).agrees
-    straight.submit(only_order(store, broker).order)
-    straight.advance(bars, 1)
-    assert again.books == straight.books
 
 
 def test_an_expired_order_is_stored_with_its_reason(store, signal, make_bars, clock) -> None:
