@@ -16,6 +16,7 @@ __all__ = [
     "OrderRecord",
     "Step",
     "open_paper_broker",
+    "read_books",
     "read_fills",
     "read_orders",
     "working_orders",
