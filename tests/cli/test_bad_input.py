@@ -1,0 +1,150 @@
+"""A user's mistake gives one clear sentence, a non-zero exit and loses nothing."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.cli.conftest import Said
+
+from trading_rlhf.loop import single_user
+
+Run = Callable[..., Said]
+
+GOOD = "date,symbol,open,high,low,close,volume\n2020-01-02,A,1,2,1,2,10\n2020-01-03,A,2,2,1,1,10\n"
+
+BAD_BARS = {
+    "no column": (GOOD.replace("close", "last"), "close"),
+    "unsorted": (GOOD.replace("2020-01-02", "2020-01-06"), "ascend"),
+    "duplicate": (GOOD.replace("2020-01-03", "2020-01-02"), "2020-01-02"),
+    "negative": (GOOD.replace("2,2,1,1,10", "2,2,-1,1,10"), "positive"),
+    "words": (GOOD.replace("2,2,1,1,10", "2,2,1,one,10"), "one"),
+    "empty": ("", "empty"),
+}
+
+
+def refused(said: Said, *words: str, status: int = 1) -> None:
+    assert said.status == status
+    assert "Traceback" not in said.err + said.out
+    for word in words:
+        assert word in said.sentence
+    assert said.sentence.count("Error:") <= 1
+
+
+@pytest.mark.parametrize("case", BAD_BARS)
+def test_bars_that_cannot_be_used(run: Run, tmp_path: Path, case: str) -> None:
+    text, word = BAD_BARS[case]
+    (tmp_path / "bars.csv").write_text(text)
+    refused(run("train", "--run", "runs/x", "--data", "bars.csv"), word)
+    assert not (tmp_path / "runs/x/config.yaml").exists()
+
+
+def test_missing_bars(run: Run) -> None:
+    refused(run("train", "--run", "runs/x", "--data", "nowhere.csv"), "nowhere.csv")
+
+
+def test_too_few_bars(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "bars.csv").write_text(GOOD)
+    refused(run("train", "--run", "runs/x", "--data", "bars.csv"), "at least 320 bars", "got 2")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "word"),
+    [
+        ("--train.bogus", "3", "--train.bogus"),
+        ("--train.iterations", "0", "greater than or equal to 1"),
+        ("--train.iterations", "many", "many"),
+        ("--desk.style", "astrology", "astrology"),
+    ],
+)
+def test_wrong_options_are_usage_errors(run: Run, option: str, value: str, word: str) -> None:
+    refused(run("demo", option, value), word, status=2)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("trian: {iterations: 3}", "no such key"),
+        ("train: {iterations: -3}", "train.iterations"),
+        ("- a list", "keys and values"),
+        ("a: [", "readable YAML"),
+        ("features: [no_such_feature]", "no_such_feature"),
+    ],
+)
+def test_wrong_config_files(run: Run, tmp_path: Path, text: str, word: str) -> None:
+    (tmp_path / "c.yaml").write_text(text)
+    refused(run("demo", "--config", "c.yaml"), word)
+    assert not (tmp_path / "runs/demo").exists()
+
+
+def test_missing_config_file(run: Run) -> None:
+    refused(run("demo", "--config", "none.yaml"), "none.yaml")
+
+
+@pytest.mark.parametrize("verb", ["propose", "learn", "backtest", "export", "status"])
+def test_verbs_need_a_run(run: Run, tmp_path: Path, verb: str) -> None:
+    refused(run(verb, "--run", "runs/none"), "config.yaml", "runs/none")
+    assert not (tmp_path / "runs/none").exists()
+
+
+def test_audit_needs_a_run(run: Run) -> None:
+    refused(run("audit", "verify", "--run", "runs/none"), "store")
+
+
+def test_review_needs_a_demo(run: Run, tmp_path: Path) -> None:
+    refused(run("review", "--no-serve"), "finished demo", "make demo")
+    assert not (tmp_path / "runs/desk/config.yaml").exists()
+
+
+def test_second_demo_while_one_runs(run: Run, tmp_path: Path) -> None:
+    with single_user(tmp_path / "runs/demo"):
+        refused(run("demo"), "one process works on a run at a time")
+
+
+WEIGHTS = "date,AAPL,GOOG,IBM,MSFT\n2010-01-04,0.2,0.2,0.2,0.2\n2010-01-05,0.3,0.2,0.1,0.2\n"
+
+BAD_WEIGHTS = {
+    "missing": (WEIGHTS.replace("0.3", ""), "AAPL on 2010-01-05"),
+    "infinite": (WEIGHTS.replace("0.3", "inf"), "infinite"),
+    "word": (WEIGHTS.replace("0.3", "lots"), "lots"),
+    "stranger": (WEIGHTS.replace("IBM", "HAL"), "HAL"),
+    "holiday": (WEIGHTS.replace("2010-01-05", "2010-01-09"), "2010-01-09"),
+    "twice": (WEIGHTS.replace("2010-01-05", "2010-01-04"), "unique"),
+    "no dates": ("AAPL,GOOG,IBM,MSFT\n0.1,0.2,0.3,0.4\n", "date"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_WEIGHTS)
+def test_weights_that_cannot_be_used(run: Run, tmp_path: Path, case: str) -> None:
+    text, word = BAD_WEIGHTS[case]
+    (tmp_path / "w.csv").write_text(text)
+    refused(run("backtest", "--weights", "w.csv"), word)
+
+
+def test_weights_with_gaps_hold_when_asked(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "w.csv").write_text(WEIGHTS.replace("0.3", ""))
+    said = run("backtest", "--weights", "w.csv", "--nan-holds")
+    assert said.status == 0
+    assert "sharpe" in said.out
+
+
+def test_unknown_verb_suggests_one(run: Run) -> None:
+    refused(run("trian"), "train", status=2)
+
+
+def test_only_one_key_is_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TRLHF_SESSION_KEY")
+    refused(run("demo"), "TRLHF_SESSION_KEY")
+
+
+def test_keys_never_show(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRLHF_AUDIT_KEY", "short-secret")
+    said = run("demo")
+    refused(said, "TRLHF_AUDIT_KEY")
+    assert "short-secret" not in said.err + said.out
+
+
+def test_as_a_process_of_its_own(process: Callable) -> None:
+    done = process("train", "--data", "nowhere.csv")
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: ")
+    assert "Traceback" not in done.stderr
