@@ -46,6 +46,13 @@ def test_a_policy_works_on_any_number_of_assets(policy, n_assets):
     assert (decision.goal.sum(-1) <= CONFIG.max_gross + 1e-6).all()
 
 
+def test_equal_weights_look_alike_among_few_and_many(policy):
+    """A weight is seen relative to equal weights, so that a policy fits another universe."""
+    few = decide(policy, torch.ones(1, 4, 3), torch.full((2, 1, 4), 2 / 4)).score
+    many = decide(policy, torch.ones(1, 20, 3), torch.full((2, 1, 20), 2 / 20)).score
+    torch.testing.assert_close(many[..., :4], few)
+
+
 def test_an_assets_score_depends_on_its_own_features_and_weight_only(policy):
     features, held = draw(5, 1, 4, 3), torch.full((2, 1, 4), 0.1)
     before = decide(policy, features, held).score

@@ -178,10 +178,12 @@ def test_among_bars_that_show_the_same_the_middle_is_chosen(market):
     blind = RewardModel(**{k: v * 0 for k, v in source.tensors().items() if k != "temperature"},
                         temperature=source.temperature)  # fmt: skip
     # It says one half of everything: every bar below shows all, every bar above nothing.
-    found = matching_thresholds(
-        [policy(1)], [blind], 0.0, market, START, LENGTH, COSTS, GATE, decider=Constant(1.0)
-    )
-    assert found == pytest.approx([0.5])
+    for notional, bar in ((0.0, 0.5), (1e6, 0.46)):
+        found = matching_thresholds(
+            [policy(1)], [blind], notional, market, START, LENGTH, COSTS, GATE,
+            decider=Constant(1.0),
+        )  # fmt: skip
+        assert found == pytest.approx([bar])
 
 
 ROW = ArmFigures(0.6, 0.5, 2.0, 1.0, 0.2, 3.0, 0.1, 100)

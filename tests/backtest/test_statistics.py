@@ -16,10 +16,11 @@ def sharpe(returns: np.ndarray) -> float:
     return float(returns.mean() / returns.std(ddof=1))
 
 
-def test_the_standard_error_is_that_of_repeated_samples():
-    samples = np.random.default_rng(1).normal(0.001, 0.01, (4000, 252))
+@pytest.mark.parametrize("per_bar", [0.1, 1.0])
+def test_the_standard_error_is_that_of_repeated_samples(per_bar):
+    samples = np.random.default_rng(1).normal(per_bar * 0.01, 0.01, (4000, 252))
     ratios = samples.mean(1) / samples.std(1, ddof=1) * math.sqrt(252)
-    expected = sharpe_standard_error(0.1 * math.sqrt(252), 252)
+    expected = sharpe_standard_error(per_bar * math.sqrt(252), 252)
     assert ratios.std() == pytest.approx(expected, rel=0.05)
 
 

@@ -103,6 +103,13 @@ def test_episodes_start_anywhere_by_seed_and_restart_at_the_next_step(bars, feat
     assert info["t"].tolist() == starts.tolist()
 
 
+def test_every_other_step_restarts_an_episode_of_one_bar(bars, features):
+    env = make(bars, features, num_envs=2, episode_length=1)
+    env.reset(seed=0)
+    ends = [env.step(actions(k, 2, 3))[3].tolist() for k in range(4)]
+    assert ends == [[True] * 2, [False] * 2] * 2
+
+
 def test_an_episode_may_end_at_the_last_bar_and_go_on(bars, features):
     env = make(bars, features, num_envs=2)
     env.reset(options={"start": 0})

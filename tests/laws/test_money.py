@@ -193,6 +193,8 @@ def test_ruin_keeps_equity_at_zero(size_at, when):
     bars = type(bars)(bars.dates, bars.symbols, open_, None, None, close, None)
     targets = np.full(bars.shape, np.nan)
     targets[0] = [-2.0, 0.5]
+    # Orders for the session of the ruin, and after it.
+    targets[5] = [-1.9, 0.4]
     targets[8:] = [0.4, 0.4]
     result = run_backtest(bars, targets, EVERY_COST, size_at, max_gross=10.0)
     assert (result.equity[0, :6] > 0.9).all()

@@ -41,6 +41,16 @@ def test_slices_have_desks_of_their_own():
     assert p[:, 0, 0].tolist() == pytest.approx([0.2, 1.0, 1.0, 0.9])
 
 
+def test_each_slice_sees_its_own_portfolios():
+    class Echo:
+        def __call__(self, features, held, target):
+            return held
+
+    desk = SlicedDesk(((2, Echo()), (1, Echo()), (2, Echo())))
+    held = torch.arange(5.0).view(5, 1, 1).expand(5, 3, 4)
+    assert torch.equal(desk(torch.zeros(3, 4, 2), held, held), held)
+
+
 def test_the_desk_is_differentiable_in_what_is_proposed():
     """Through the gate, the gradient tells the policy what the desk would rather see."""
     source = torch.Generator().manual_seed(0)
