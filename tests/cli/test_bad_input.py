@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.cli.conftest import Said
 
+from tests.cli.conftest import Said
 from trading_rlhf.loop import single_user
 
 Run = Callable[..., Said]

@@ -15,7 +15,10 @@ def starts_with_all(tree: ast.Module) -> bool:
     for node in tree.body:
         if isinstance(node, ast.Import | ast.ImportFrom | ast.Expr):
             continue
-        return isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+        target = node.target if isinstance(node, ast.AnnAssign) else None
+        if isinstance(node, ast.Assign):
+            target = node.targets[0]
+        return target is not None and ast.unparse(target) == "__all__"
     return False
 
 
@@ -68,6 +71,7 @@ def test_every_time_has_a_zone(trees: dict[str, ast.Module]) -> None:
     [
         ('"""Doc."""\nimport os\n__all__ = ["f"]\nLIMIT = 1\n', True),
         ('"""Doc."""\nimport os\nLIMIT = 1\n__all__ = ["f"]\n', False),
+        ('"""Doc."""\n__all__: list[str] = []\n', True),
         ('"""Doc."""\ndef f(): ...\n', False),
         ('"""Doc."""\n', False),
     ],

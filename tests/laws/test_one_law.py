@@ -27,8 +27,7 @@ def traded(bars: Bars):
     policy = Policy(5, PolicyConfig(), 1, torch.Generator().manual_seed(4))
     start = torch.tensor([150])
     length = bars.shape[0] - 151
-    walked = walk(policy, market, start, length, CostModel(), GateConfig(cooldown=0))
-    return walked
+    return walk(policy, market, start, length, CostModel(), GateConfig(cooldown=0))
 
 
 def test_walk_equals_backtest(bars: Bars, traded) -> None:

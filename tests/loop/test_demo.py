@@ -5,8 +5,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.loop.conftest import KEY, present, silent, small_config
 
+from tests.loop.conftest import KEY, present, silent, small_config
 from trading_rlhf.errors import RunError
 from trading_rlhf.feedback import ReviewDesk, create_account
 from trading_rlhf.loop import ARMS, SettableClock, run_demo, single_user

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.loop.conftest import KEY, present, silent
 
+from tests.loop.conftest import KEY, present, silent
 from trading_rlhf.errors import NotEnoughAnswersError, RunError
 from trading_rlhf.feedback import ReviewDesk
 from trading_rlhf.loop import SettableClock, answered_trades, learn, open_context

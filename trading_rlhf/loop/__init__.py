@@ -5,7 +5,7 @@ from trading_rlhf.loop.comparing import ARMS, Comparison, compare, out_of_sample
 from trading_rlhf.loop.context import Context, SettableClock, load_bars, open_context
 from trading_rlhf.loop.demo import run_demo, single_user
 from trading_rlhf.loop.learning import Learned, answered_trades, learn, placebo_models
-from trading_rlhf.loop.replay import Replayed, live_proposals, release, replay
+from trading_rlhf.loop.replay import Replayed, catch_up, live_proposals, release, replay
 from trading_rlhf.loop.reporting import (
     arm_summary,
     build_report,
@@ -24,6 +24,7 @@ __all__ = [
     "SettableClock",
     "answered_trades",
     "arm_summary",
+    "catch_up",
     "ask_about_history",
     "build_report",
     "compare",

@@ -5,19 +5,21 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 from filelock import FileLock, Timeout
 
-from trading_rlhf.agent import load_policy
+from trading_rlhf.agent import Policy, load_policy
 from trading_rlhf.config import RunConfig, write_config
 from trading_rlhf.errors import RunError
 from trading_rlhf.feedback import ReviewDesk
 from trading_rlhf.loop.asking import ask_about_history, simulate_answers, simulated_desk
-from trading_rlhf.loop.comparing import ARMS, compare, out_of_sample_quality
+from trading_rlhf.loop.comparing import ARMS, Comparison, compare, out_of_sample_quality
 from trading_rlhf.loop.context import Context, SettableClock, open_context
-from trading_rlhf.loop.learning import learn, placebo_models
-from trading_rlhf.loop.replay import replay
+from trading_rlhf.loop.learning import Learned, learn, placebo_models
+from trading_rlhf.loop.replay import Replayed, replay
 from trading_rlhf.loop.reporting import (
     arm_summary,
     build_report,
@@ -26,7 +28,7 @@ from trading_rlhf.loop.reporting import (
     write_summary,
 )
 from trading_rlhf.loop.training import shape_policies, store_policy, train_base
-from trading_rlhf.reward import ModelDesk
+from trading_rlhf.reward import Fitted, ModelDesk
 from trading_rlhf.store import append, open_store, verify
 from trading_rlhf.types import Desk, JsonDict, Progress
 
@@ -97,7 +99,6 @@ def _run(context: Context, progress: Progress) -> JsonDict:
     with seconds.of("train"):
         base_record = train_base(context, progress)
         base, _ = load_policy(context.policies, base_record.id)
-    desk, reviewers = simulated_desk(context)
     with seconds.of("propose"):
         # Skipped items do not count, so a few more are asked than answers are wanted.
         asked = config.ask.answers + config.ask.answers // 5 + 10
@@ -109,28 +110,13 @@ def _run(context: Context, progress: Progress) -> JsonDict:
         learned = learn(context, simulated=True)
         placebos = placebo_models(context, learned, config.placebos)
     with seconds.of("shape"):
-        pessimism = config.fit.pessimism
-        models = [learned.fitted, *placebos]
-        desks: list[Desk] = [desk, *(ModelDesk(fitted.model, pessimism) for fitted in models)]
-        oracle, shaped, *blind = shape_policies(context, base, desks, "shape", progress)
-        shaped_record = store_policy(context, shaped, "shaped", base_record.id)
+        trained = _shape(context, base, learned, placebos, progress)
+        shaped_record = store_policy(context, trained.shaped, "shaped", base_record.id)
     with seconds.of("backtest"):
-        policies = {"base": base, "shaped": shaped, "oracle": oracle}
-        progress("backtest", 0, 3)
-        pairs = list(zip(blind, placebos, strict=True))
-        comparison = compare(context, policies, learned.fitted, pairs, desk)
-        progress("backtest", 1, 3)
-        honest = next(trader for trader in reviewers.values() if trader.desk is not None)
-        quality, reliability = out_of_sample_quality(
-            context, learned.fitted, honest, comparison.walked, ARMS.index("base")
-        )
-        progress("backtest", 2, 3)
-        curves = undisturbed_curves(context, policies, learned.fitted)
-        significance = record_trials(context, comparison)
-        progress("backtest", 3, 3)
+        tested = _test(context, base, learned, trained, progress)
     with seconds.of("export"):
-        replayed = replay(context, shaped, shaped_record.id, learned.fitted.model, progress)
-    audit = verify(context.store, context.folder / "audit_head.json")
+        model = learned.fitted.model
+        replayed = replay(context, trained.shaped, shaped_record.id, model, progress)
     summary: JsonDict = {
         "data": {
             "name": config.data,
@@ -142,9 +128,63 @@ def _run(context: Context, progress: Progress) -> JsonDict:
         "answers": answers,
         "simulated": True,
         "desk_style": config.desk.style,
+        "proposals": len(proposals) + replayed.proposals,
+        **tested.figures,
+        **_replay_figures(context, replayed),
+        "seconds": seconds.spent,
+    }
+    report = context.folder / "report.html"
+    build_report(context, summary, tested.comparison, tested.curves, tested.reliability, report)
+    write_summary(summary, context.folder / "summary.json")
+    return summary
+
+
+@dataclass(frozen=True)
+class _Trained:
+    shaped: Policy
+    oracle: Policy
+    placebos: list[tuple[Policy, Fitted]]
+
+
+def _shape(
+    context: Context, base: Policy, learned: Learned, placebos: list[Fitted], progress: Progress
+) -> _Trained:
+    """Train under the reward model, under the true desk, and under each placebo."""
+    desk, _ = simulated_desk(context)
+    pessimism = context.config.fit.pessimism
+    models = [learned.fitted, *placebos]
+    desks: list[Desk] = [desk, *(ModelDesk(fitted.model, pessimism) for fitted in models)]
+    oracle, shaped, *blind = shape_policies(context, base, desks, "shape", progress)
+    return _Trained(shaped, oracle, list(zip(blind, placebos, strict=True)))
+
+
+@dataclass(frozen=True)
+class _Tested:
+    comparison: Comparison
+    curves: pd.DataFrame
+    reliability: JsonDict
+    figures: JsonDict
+
+
+def _test(
+    context: Context, base: Policy, learned: Learned, trained: _Trained, progress: Progress
+) -> _Tested:
+    """Walk the arms out of sample and measure the reward model on what they show."""
+    desk, reviewers = simulated_desk(context)
+    policies = {"base": base, "shaped": trained.shaped, "oracle": trained.oracle}
+    progress("backtest", 0, 3)
+    comparison = compare(context, policies, learned.fitted, trained.placebos, desk)
+    progress("backtest", 1, 3)
+    honest = next(trader for trader in reviewers.values() if trader.desk is not None)
+    quality, reliability = out_of_sample_quality(
+        context, learned.fitted, honest, comparison.walked, ARMS.index("base")
+    )
+    progress("backtest", 2, 3)
+    curves = undisturbed_curves(context, policies, learned.fitted)
+    figures: JsonDict = {
         **arm_summary(comparison.figures),
         "placebo_thresholds": comparison.placebo_thresholds,
-        "significance": significance,
+        "significance": record_trials(context, comparison),
         "reward_model": {
             "accuracy": quality.accuracy,
             "ceiling": reliability["ceiling"],
@@ -153,20 +193,23 @@ def _run(context: Context, progress: Progress) -> JsonDict:
             "brier": quality.brier,
             "auc": quality.auc,
             "tested_on": quality.answers,
-            "held_out_answers": None if learned.quality is None else learned.record.quality,
+            "held_out_answers": learned.record.quality,
         },
-        "proposals": len(proposals) + replayed.proposals,
+    }
+    progress("backtest", 3, 3)
+    return _Tested(comparison, curves, reliability, figures)
+
+
+def _replay_figures(context: Context, replayed: Replayed) -> JsonDict:
+    audit = verify(context.store, context.folder / "audit_head.json")
+    return {
         "signals": len(replayed.signals),
         "orders": replayed.orders,
         "fills": replayed.fills,
         "refused": replayed.refused,
         "reconciled": replayed.reconciled,
         "audit": {"ok": audit.ok, "events": audit.streams, "problems": audit.problems},
-        "seconds": seconds.spent,
     }
-    build_report(context, summary, comparison, curves, reliability, context.folder / "report.html")
-    write_summary(summary, context.folder / "summary.json")
-    return summary
 
 
 class _Stopwatch:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -18,6 +19,7 @@ from trading_rlhf.broker import (
     release_signals,
     send,
     store_refusals,
+    working_orders,
 )
 from trading_rlhf.broker.release import ReleaseConfig
 from trading_rlhf.env import remember_refusals
@@ -30,7 +32,7 @@ from trading_rlhf.reward import ModelDesk, RewardModel
 from trading_rlhf.store import canonical_json, heads
 from trading_rlhf.types import Progress
 
-__all__ = ["Replayed", "live_proposals", "release", "replay"]
+__all__ = ["Replayed", "catch_up", "live_proposals", "release", "replay"]
 
 
 @dataclass
@@ -97,6 +99,19 @@ def replay(
     export_signals(outcome.signals, context.folder / "signals")
     context.sign()
     return outcome
+
+
+def catch_up(context: Context, broker: PaperBroker) -> int:
+    """Move the embedded account through every session it has not seen; returns how many.
+
+    A new account starts at the newest bar.
+    """
+    dates = context.bars.dates
+    newest, last = len(dates) - 1, broker.books.session
+    first = newest if last is None else int(dates.searchsorted(pd.Timestamp(last), "right"))
+    for t in range(first, newest + 1):
+        advance_session(context.store, broker, context.bars, t, costs=context.config.costs)
+    return newest + 1 - first
 
 
 def live_proposals(
@@ -174,7 +189,13 @@ def release(
     signals, refusals = release_signals(
         proposals, answers, now, ReleaseConfig(), chain_head=chain_head
     )
-    allowed, limited = check_limits(signals, broker.account(), context.config.limits, now)
+    allowed, limited = check_limits(
+        signals,
+        broker.account(),
+        context.config.limits,
+        now,
+        working=working_orders(context.store, broker.name),
+    )
     store_refusals(context.store, [*refusals, *limited])
     report = send(
         context.store,

@@ -153,6 +153,24 @@ def build_report(
         reliability: ``stated`` and ``observed`` of the reward model.
         path: the HTML file.
     """
+    report = Report(
+        title=f"Trades reviewed by a {'simulated ' if summary['simulated'] else ''}desk: "
+        f"{summary['data']['name']}",
+        summary=verdict_sentences(summary),
+        warnings=_warnings(context, summary),
+        tables=[
+            Table("Out of sample, the true desk deciding", figures_table(summary), _TABLE_NOTE),
+            Table("Is it luck?", _luck_table(summary), _LUCK_NOTE),
+        ],
+        plots=_plots(summary, comparison, curves, reliability),
+        facts=_facts(context, summary),
+    )
+    write_report(report, path)
+
+
+def _plots(
+    summary: JsonDict, comparison: Comparison, curves: pd.DataFrame, reliability: JsonDict
+) -> list[Plot]:
     through = pd.DataFrame(
         {
             LABELS[arm]: equity_curve(comparison.walked.log_growth[:, index, 0])
@@ -168,37 +186,27 @@ def build_report(
         index=[LABELS[arm] for arm in ARMS],
     )
     drawdown = through / through.cummax() - 1.0
-    report = Report(
-        title=f"Trades reviewed by a {'simulated ' if summary['simulated'] else ''}desk: "
-        f"{summary['data']['name']}",
-        summary=verdict_sentences(summary),
-        warnings=_warnings(context, summary),
-        tables=[
-            Table("Out of sample, the true desk deciding", figures_table(summary), _TABLE_NOTE),
-            Table("Is it luck?", _luck_table(summary), _LUCK_NOTE),
-        ],
-        plots=[
-            Plot(
-                "Approval of what is shown",
-                bar_plot(approvals, "approval"),
-                "Mean true probability.",
-            ),
-            Plot("Equity through the desk", line_plot(through, "equity", log=True)),
-            Plot("Drawdown through the desk", line_plot(drawdown, "fraction below the peak")),
-            Plot(
-                "Equity where nobody refuses",
-                line_plot(curves, "equity", log=True),
-                "Costs paid, no desk: what the same trades would have earned.",
-            ),
-            Plot(
-                "Reward model: stated against observed approval",
-                reliability_plot(reliability["stated"], reliability["observed"]),
-                "Deciles of what the base policy showed out of sample.",
-            ),
-        ],
-        facts=_facts(context, summary),
-    )
-    write_report(report, path)
+    return [
+        Plot(
+            "Approval of what is shown", bar_plot(approvals, "approval"), "Mean true probability."
+        ),
+        Plot(
+            "Equity through the desk",
+            line_plot(through, "equity", log=True),
+            "The placebo's line is its first draw.",
+        ),
+        Plot("Drawdown through the desk", line_plot(drawdown, "fraction below the peak")),
+        Plot(
+            "Equity where nobody refuses",
+            line_plot(curves, "equity", log=True),
+            "Costs paid, no desk: what the same trades would have earned.",
+        ),
+        Plot(
+            "Reward model: stated against observed approval",
+            reliability_plot(reliability["stated"], reliability["observed"]),
+            "Deciles of what the base policy showed out of sample.",
+        ),
+    ]
 
 
 _TABLE_NOTE = (

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -158,7 +159,7 @@ class ProposalMaker:
             portfolio=portfolio_weights(self.bars.symbols, book.held),
             planned=portfolio_weights(self.bars.symbols, planned),
             entry_price=price * entry if position_open else None,
-            open_profit=1.0 / entry - 1.0 if position_open else None,
+            open_profit=math.copysign(1.0, held) * (1.0 / entry - 1.0) if position_open else None,
             policy_id=self.policy_id,
             data_sha256=self.bars.sha256,
             selection_probability=selection_probability,

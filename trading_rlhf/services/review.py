@@ -23,7 +23,7 @@ from trading_rlhf.services.review_views import (
 )
 from trading_rlhf.services.review_words import VERDICTS, ago, headline
 from trading_rlhf.services.runs import Run, load_bars
-from trading_rlhf.store import Event, read_events
+from trading_rlhf.store import Event, read_events, write_head
 from trading_rlhf.types import Clock
 
 __all__ = ["ReviewService", "Verdict"]
@@ -62,6 +62,8 @@ class ReviewService:
             reviewer: account id, from the login.
         """
         queued = self._desk.next_item(reviewer)
+        if queued is not None and queued.proposal.mode == "live":
+            self._sign()
         return ReviewPage(
             item=None if queued is None else self._item(queued),
             progress=self._progress(reviewer),
@@ -126,6 +128,7 @@ class ReviewService:
             note=note.strip() or None,
             resized_to=None if resize_percent is None else resize_percent / 100,
         )
+        self._sign()
         if self._after_answer is not None:
             self._after_answer(self._desk.progress(reviewer))
 
@@ -139,7 +142,14 @@ class ReviewService:
         Returns:
             False when there was nothing to take back.
         """
-        return self._desk.undo(reviewer, view) is not None
+        taken_back = self._desk.undo(reviewer, view) is not None
+        if taken_back:
+            self._sign()
+        return taken_back
+
+    def _sign(self) -> None:
+        """Keep the signed head beside the database up with what was just stored."""
+        write_head(self._run.store, self._run.path / "audit_head.json")
 
     def _item(self, queued: QueueItem) -> ReviewItem:
         proposal = queued.proposal

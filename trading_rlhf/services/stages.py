@@ -17,6 +17,7 @@ from trading_rlhf.loop import (
     Replayed,
     SettableClock,
     ask_about_history,
+    catch_up,
     learn,
     live_proposals,
     open_context,
@@ -126,6 +127,7 @@ def propose(stage: Stage, count: int, live: bool) -> JsonDict:
         else:
             model = context.reward_model()
             broker = open_paper_broker(context.store, context.config.costs, context.config.equity)
+            catch_up(context, broker)
             newest = context.bars.shape[0] - 1
             made = live_proposals(
                 context, policy, record.id, None if model is None else model[0], broker, newest
