@@ -1,6 +1,7 @@
 """The trainer: it learns, repeats itself, stays inside its window and near its anchor."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from pydantic import ValidationError
@@ -18,6 +19,7 @@ from trading_rlhf.agent import (
 )
 from trading_rlhf.env import GateConfig, MarketTensors
 from trading_rlhf.errors import ConfigError
+from trading_rlhf.market import Bars
 
 COSTS, PROFIT = CostModel(), ProfitReward(5.0)
 SHORT = TrainConfig(iterations=5, horizon=6, batch=8)
@@ -109,6 +111,23 @@ def test_it_prefers_the_planted_features(learned, market):
             down = after.decide(after.encode(-high), held).score
         response.append(float((up - down).mean()))
     assert min(response[0], response[1]) > 2 * max(abs(response[3]), abs(response[4]))
+
+
+def test_a_rollout_decides_on_the_bar_whose_next_return_it_earns():
+    """A feature that knows the next return and nothing else: one bar late it is worth nothing."""
+    generator = np.random.default_rng(2)
+    moves = generator.choice([-0.01, 0.01], (400, 3))
+    close = 100.0 * np.cumprod(1.0 + moves, axis=0)
+    opens = np.vstack([close[:1], close[:-1]])
+    dates = pd.bdate_range("2001-01-01", periods=400)
+    bars = Bars(dates, ["A", "B", "C"], opens, None, None, close, None)
+    features = np.zeros((400, 3, 5), dtype=np.float32)
+    features[:-1, :, 0] = np.sign(moves[1:])
+    tensors = MarketTensors.from_bars(bars, features)
+    trained = policy()
+    before = reward_per_bar(trained, tensors, 0, 399)
+    run(trained, tensors, TrainConfig(iterations=60, horizon=6, batch=16), range(399))
+    assert float(reward_per_bar(trained, tensors, 0, 399) - before) > 15.0
 
 
 def test_progress_is_recorded(learned):

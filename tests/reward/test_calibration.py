@@ -111,15 +111,15 @@ def stated(p: list[float], y: list[int]) -> tuple[Fitted, Verdicts]:
 
 
 def test_quality_by_hand():
-    p, y = [0.8, 0.4, 0.6, 0.3], [1, 0, 0, 1]
+    p, y = [0.8, 0.45, 0.55, 0.3], [1, 0, 0, 1]
     fitted, verdicts = stated(p, y)
     assert predicted_answers(fitted, verdicts)[0].tolist() == pytest.approx(p, abs=1e-6)
     found = quality(fitted, verdicts)
     assert found.answers == 4
     assert found.accuracy == 0.5
-    losses = [math.log(0.8), math.log(0.6), math.log(0.4), math.log(0.3)]
+    losses = [math.log(0.8), math.log(0.55), math.log(0.45), math.log(0.3)]
     assert found.log_loss == pytest.approx(-sum(losses) / 4, abs=1e-6)
-    assert found.brier == pytest.approx((0.04 + 0.16 + 0.36 + 0.49) / 4, abs=1e-6)
+    assert found.brier == pytest.approx((0.04 + 0.2025 + 0.3025 + 0.49) / 4, abs=1e-6)
     # Pairs of an approved and a rejected trade: .8 beats both, .3 beats none.
     assert found.auc == pytest.approx(0.5)
 
