@@ -7,9 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from trading_rlhf.accounting import CostModel
+from trading_rlhf.agent import start_position, walk
+from trading_rlhf.env import GateConfig, MarketTensors
 from trading_rlhf.market import load_sample, next_session, session_open
 from trading_rlhf.proposals import HORIZON, Book
 
+COSTS = CostModel()
 T = 150
 
 
@@ -185,3 +189,28 @@ def test_another_proposal_has_another_id(desk, make, us4, book, made):
         *make(us4, features=desk.features + 1e-3).maker.at(T, book, "live"),
     ]
     assert ids.isdisjoint(p.id for p in others)
+
+
+class RefusesSales:
+    def __call__(self, features, held, target):
+        return (target > held).float()
+
+
+def test_what_is_proposed_is_what_a_walk_shows(desk):
+    """Reviewers are asked about the trades that training and backtests put before the desk."""
+    market = MarketTensors.from_bars(desk.bars, desk.features.numpy())
+    gate, position, shown = GateConfig(cooldown=3, min_trade=desk.maker.min_trade), None, 0
+    for t in range(125, 155):
+        before = position or start_position(1, 1, 4, torch.float64)
+        walked = walk(
+            desk.policy, market, torch.tensor([t]), 1, COSTS, gate,
+            position=position, decider=RefusesSales(),
+        )  # fmt: skip
+        book = Book(before.held[0, 0], before.entry[0, 0], 1e6)
+        made = desk.maker.at(t, book, "history", resting=before.cooldown[0, 0])
+        columns = walked.shown[0, 0, 0].nonzero().flatten().tolist()
+        assert [desk.bars.symbols.index(p.symbol) for p in made] == columns
+        wanted = walked.target[0, 0, 0, columns].tolist()
+        assert [p.target for p in made] == pytest.approx(wanted, abs=1e-6)
+        position, shown = walked.end, shown + len(made)
+    assert 10 < shown < 110
