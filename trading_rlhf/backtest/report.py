@@ -70,7 +70,8 @@ margin:0 auto;padding:24px}
 h1{font-size:26px;margin:0 0 8px}h2{font-size:18px;margin:32px 0 8px}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{padding:6px 10px;text-align:right;border-bottom:1px solid #e5e7eb}
-th:first-child,td:first-child{text-align:left}thead th{color:#6b7280;font-weight:600}
+td{white-space:nowrap}th:first-child,td:first-child{text-align:left}
+thead th{color:#6b7280;font-weight:600}
 .warn{background:#fdf3e7;border-left:4px solid #b07d12;padding:8px 14px;margin:8px 0}
 .note{color:#6b7280;font-size:13px}.scroll{overflow-x:auto}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:2px 18px}dt{color:#6b7280}dd{margin:0}

@@ -74,8 +74,18 @@ def print_facts(title: str, facts: dict[str, Any]) -> None:
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in facts.items():
-        table.add_row(name.replace("_", " "), str(value))
+        table.add_row(name.replace("_", " "), _plain(value))
     _console().print(table)
+
+
+def _plain(value: Any) -> str:
+    """Lists and nested values without brackets and quotes."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_plain(inner)}" for name, inner in value.items())
+    if isinstance(value, list | tuple):
+        nested = any(isinstance(inner, dict | str) and " " in str(inner) for inner in value)
+        return ("\n" if nested else ", ").join(_plain(inner) for inner in value)
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def print_line(text: str) -> None:

@@ -62,7 +62,7 @@ def check(source: str, /, *, json: bool = False, limit: int = 40) -> int:
         print_line(f"{source}: nothing found.")
     else:
         shown = findings.head(limit).set_index("symbol").astype(str)
-        print_frame(f"{len(findings)} findings in {source}", shown)
+        print_frame(f"Findings in {source}: {len(findings)}", shown)
         if len(findings) > limit:
             print_line(f"{len(findings) - limit} more; --limit {len(findings)} shows all.")
     return 1 if refused else 0

@@ -1,5 +1,6 @@
 """Which trades reviewers are asked about, and how the simulated desk answers them."""
 
+from collections.abc import Set
 from dataclasses import dataclass
 
 import torch
@@ -9,10 +10,16 @@ from trading_rlhf.agent import Policy, walk
 from trading_rlhf.feedback import ReviewDesk, Submission, create_account, list_accounts
 from trading_rlhf.feedback.simulated import SimulatedTrader, StyleDesk, make_desk
 from trading_rlhf.loop.context import Context
-from trading_rlhf.proposals import Book, Proposal, TradeTensors
+from trading_rlhf.proposals import Book, Proposal, ProposalMaker, TradeTensors
 from trading_rlhf.types import Progress
 
 __all__ = ["ask_about_history", "history_proposals", "simulate_answers", "simulated_desk"]
+
+
+_PORTFOLIOS = 128
+"""Portfolios that live side by side in one round of choosing."""
+
+_FRUITLESS_ROUNDS = 20
 
 
 @dataclass(frozen=True)
@@ -28,7 +35,12 @@ class _RandomDesk:
 
 
 def history_proposals(
-    context: Context, policy: Policy, policy_id: str, count: int, progress: Progress
+    context: Context,
+    policy: Policy,
+    policy_id: str,
+    count: int,
+    progress: Progress,
+    known: Set[str] = frozenset(),
 ) -> list[Proposal]:
     """Proposals from the training period, on states that a gated policy visits.
 
@@ -41,57 +53,67 @@ def history_proposals(
         policy: a single policy (S = 1).
         policy_id: its checkpoint.
         count: how many.
-        progress: told about each portfolio.
+        progress: told about each proposal found.
+        known: ids that are asked already and do not count.
 
     Returns:
         Up to ``count`` proposals in random order; the same seed gives the same ones.
     """
-    settings = context.config.ask
     generator = context.generator("ask")
-    bars = context.train_bars
-    made: dict[str, Proposal] = {}
     maker = context.proposal_maker(policy, policy_id)
-    while len(made) < count:
-        starts = torch.randint(
-            bars.start, bars.stop - settings.warmup - 1, (count,), generator=generator
-        )
-        lived = walk(
-            policy,
-            context.market,
-            starts,
-            max(settings.warmup, 1),
-            context.config.costs,
-            context.config.gate,
-            decider=_RandomDesk(settings.acceptance, generator),
-        )
-        equity = context.config.equity * lived.log_growth[:, 0].sum(0).exp()
+    made: dict[str, Proposal] = {}
+    fruitless = 0
+    while len(made) < count and fruitless < _FRUITLESS_ROUNDS:
         before = len(made)
-        for row in range(count):
-            noise = torch.randn(context.market.shape[1], generator=generator)
-            found = maker.at(
-                int(starts[row]) + max(settings.warmup, 1),
-                Book(lived.end.held[0, row], lived.end.entry[0, row], float(equity[row])),
-                "history",
-                noise=noise * settings.exploration if row % 2 else None,
-                resting=lived.end.cooldown[0, row],
-            )
-            if found:
-                pick = int(torch.randint(len(found), (1,), generator=generator))
-                made[found[pick].id] = found[pick]
-            progress("choosing trades to ask about", min(len(made), count), count)
-            if len(made) == count:
-                break
-        if len(made) == before:
-            break
+        for proposal in _one_round(context, policy, maker, generator):
+            if proposal.id not in known and len(made) < count:
+                made[proposal.id] = proposal
+        progress("choosing trades to ask about", len(made), count)
+        fruitless = 0 if len(made) > before else fruitless + 1
     return list(made.values())
+
+
+def _one_round(
+    context: Context, policy: Policy, maker: ProposalMaker, generator: torch.Generator
+) -> list[Proposal]:
+    """One proposal from each of a batch of portfolios, where it has any."""
+    settings, bars = context.config.ask, context.train_bars
+    starts = torch.randint(
+        bars.start, bars.stop - settings.warmup - 2, (_PORTFOLIOS,), generator=generator
+    )
+    lived = walk(
+        policy,
+        context.market,
+        starts,
+        settings.warmup + 1,
+        context.config.costs,
+        context.config.gate,
+        decider=_RandomDesk(settings.acceptance, generator),
+    )
+    equity = context.config.equity * lived.log_growth[:, 0].sum(0).exp()
+    chosen = []
+    for row in range(_PORTFOLIOS):
+        noise = torch.randn(context.market.shape[1], generator=generator)
+        found = maker.at(
+            int(starts[row]) + settings.warmup + 1,
+            Book(lived.end.held[0, row], lived.end.entry[0, row], float(equity[row])),
+            "history",
+            noise=noise * settings.exploration if row % 2 else None,
+            resting=lived.end.cooldown[0, row],
+        )
+        if found:
+            chosen.append(found[int(torch.randint(len(found), (1,), generator=generator))])
+    return chosen
 
 
 def ask_about_history(
     context: Context, policy: Policy, policy_id: str, count: int, progress: Progress
 ) -> list[Proposal]:
-    """Make proposals from history and put them into the review queue."""
-    proposals = history_proposals(context, policy, policy_id, count, progress)
-    ReviewDesk(context.store, context.clock).add_proposals(proposals)
+    """Make proposals from history that are not asked yet and put them into the review queue."""
+    desk = ReviewDesk(context.store, context.clock)
+    known = {proposal.id for proposal in desk.proposals(mode="history")}
+    proposals = history_proposals(context, policy, policy_id, count, progress, known)
+    desk.add_proposals(proposals)
     context.sign()
     return proposals
 

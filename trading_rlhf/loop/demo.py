@@ -206,7 +206,7 @@ def _replay_figures(context: Context, replayed: Replayed) -> JsonDict:
         "signals": len(replayed.signals),
         "orders": replayed.orders,
         "fills": replayed.fills,
-        "refused": replayed.refused,
+        "refused": len(replayed.sentences),
         "reconciled": replayed.reconciled,
         "audit": {"ok": audit.ok, "events": audit.streams, "problems": audit.problems},
     }

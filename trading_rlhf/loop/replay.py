@@ -44,7 +44,7 @@ class Replayed:
         signals: every signal sent.
         orders: orders acknowledged by the broker.
         fills: orders filled.
-        refused: proposals or signals that were held back, with a stored sentence each.
+        sentences: why proposals or signals were held back, one sentence each.
         equity: account value at each close (USD).
         reconciled: whether positions rebuilt from stored fills equal the broker's.
     """
@@ -53,7 +53,7 @@ class Replayed:
     signals: list[Signal] = field(default_factory=list)
     orders: int = 0
     fills: int = 0
-    refused: int = 0
+    sentences: list[str] = field(default_factory=list)
     equity: list[float] = field(default_factory=list)
     reconciled: bool = False
 
@@ -207,7 +207,8 @@ def release(
     )
     outcome.signals += allowed
     outcome.orders += len(report.sent)
-    outcome.refused += len(refusals) + len(limited) + len(report.refusals)
+    held_back = [*refusals, *limited, *report.refusals]
+    outcome.sentences += [refusal.sentence for refusal in held_back]
     return {signal.symbol for signal in allowed}
 
 

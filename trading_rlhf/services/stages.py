@@ -171,7 +171,7 @@ def export(stage: Stage) -> JsonDict:
             "live_proposals": len(waiting),
             "signals": len(outcome.signals),
             "orders": outcome.orders,
-            "held_back": outcome.refused,
+            "held_back": outcome.sentences,
             "files": [str(file) for file in files],
         }
 
@@ -211,7 +211,7 @@ def prepare_desk(stage: Stage, demo_run: Path, count: int) -> None:
         answered = {answer.proposal_id for answer in desk.standing_answers()}
         if all(proposal.id in answered for proposal in desk.proposals(mode="history")):
             policy, record = context.policy("base")
-            ask_about_history(context, policy, record.id, len(answered) + count, stage.progress)
+            ask_about_history(context, policy, record.id, count, stage.progress)
 
 
 def first_user(stage: Stage) -> str | None:
