@@ -168,9 +168,8 @@ def _create_file(url: URL) -> None:
     An existing file is not opened: closing any descriptor of it drops SQLite's locks for the
     whole process, and another process would then delete the write-ahead log in use.
     """
-    if _is_sqlite(url) and not os.path.exists(str(url.database)):
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
-        os.close(os.open(str(url.database), flags, 0o600))
+    if _is_sqlite(url) and not os.path.isfile(str(url.database)):
+        os.close(os.open(str(url.database), os.O_RDWR | os.O_CREAT, 0o600))
 
 
 def _options(url: URL) -> dict[str, Any]:
