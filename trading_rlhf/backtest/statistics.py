@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-from skfolio.measures import deflated_sharpe_ratio, probabilistic_sharpe_ratio
 
 from trading_rlhf.accounting import BARS_PER_YEAR
 from trading_rlhf.types import FloatArray, JsonDict
@@ -31,6 +30,9 @@ def sharpe_significance(returns: FloatArray, trial_sharpes: list[float]) -> Json
         ``psr`` and ``dsr`` in 0..1 (None where returns do not move or fewer than two trials),
         and ``trials``.
     """
+    # skfolio takes a second to load, which every command would pay.
+    from skfolio.measures import deflated_sharpe_ratio, probabilistic_sharpe_ratio
+
     moved = float(np.std(returns)) > 0
     psr = float(probabilistic_sharpe_ratio(returns)) if moved else None
     dsr = None
