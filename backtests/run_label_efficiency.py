@@ -152,7 +152,11 @@ def differences(rows: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
                 row[f"minus_{other}_se"] = float(paired.sem())
             means = part[name].mean()
             row["gap_closed_net"] = gap_closed(
-                means["shaped"], means["base"], means["oracle"], means["placebo"]
+                means["shaped"],
+                means["base"],
+                means["oracle"],
+                means["placebo"],
+                float((part[name]["oracle"] - part[name]["base"]).sem() or 0.0),
             )
             entry[name] = row
         result[str(answers)] = entry

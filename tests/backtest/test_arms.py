@@ -228,6 +228,11 @@ def test_without_a_gap_nothing_is_closed(oracle):
     assert gap_closed(5.0, base=4.0, oracle=oracle, placebo=4.0) is None
 
 
+def test_a_gap_within_two_standard_errors_is_undefined():
+    assert gap_closed(5.0, 4.0, 6.0, 4.0, gap_error=1.01) is None
+    assert gap_closed(5.0, 4.0, 6.0, 4.0, gap_error=0.99) == pytest.approx(0.5)
+
+
 def test_a_position_goes_on(market):
     """The end of a walk of arms is a position per arm."""
     arms = [Arm("base", policy(1), None, 0.5, None)] * 2

@@ -221,13 +221,22 @@ def shown_notional(walked: Walk, arm: int) -> float:
     return float(amount.sum())
 
 
-def gap_closed(value: float, base: float, oracle: float, placebo: float) -> float | None:
+def gap_closed(
+    value: float, base: float, oracle: float, placebo: float, gap_error: float = 0.0
+) -> float | None:
     """Share of the gap between base and oracle closed, net of the placebo's share.
 
-    (x - base)/(oracle - base) - max(0, (placebo - base)/(oracle - base)); None where the oracle
-    does not exceed the base.
+    (x - base)/(oracle - base) - max(0, (placebo - base)/(oracle - base)); None where the gap is
+    under two of its standard errors, for then it may be nothing.
+
+    Args:
+        value: figure of the arm.
+        base: figure without learning.
+        oracle: figure under the true desk.
+        placebo: figure of learning from shuffled answers.
+        gap_error: standard error of oracle minus base.
     """
     gap = oracle - base
-    if not math.isfinite(gap) or gap <= 0:
+    if not math.isfinite(gap) or gap <= 0 or gap < 2 * gap_error:
         return None
     return (value - base) / gap - max(0.0, (placebo - base) / gap)

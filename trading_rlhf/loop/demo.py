@@ -182,7 +182,7 @@ def _test(
     progress("backtest", 2, 3)
     curves = undisturbed_curves(context, policies, learned.fitted)
     figures: JsonDict = {
-        **arm_summary(comparison.figures),
+        **arm_summary(comparison),
         "placebo_thresholds": comparison.placebo_thresholds,
         "significance": record_trials(context, comparison),
         "reward_model": {

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import torch
 
+from trading_rlhf.accounting import BARS_PER_YEAR
 from trading_rlhf.agent import Policy, walk
 from trading_rlhf.backtest import (
     ENOUGH_ITEMS,
-    ArmFigures,
     Plot,
     Report,
     Table,
@@ -49,8 +49,9 @@ LABELS = {
 }
 
 
-def arm_summary(figures: dict[str, ArmFigures]) -> JsonDict:
+def arm_summary(comparison: Comparison) -> JsonDict:
     """The headline figures by name, each keyed by arm."""
+    figures = comparison.figures
     columns = {
         "approval": "approval",
         "approval_count": "approval_count",
@@ -63,14 +64,39 @@ def arm_summary(figures: dict[str, ArmFigures]) -> JsonDict:
     table = {
         key: {arm: figures[arm].to_json()[name] for arm in figures} for key, name in columns.items()
     }
-    shares = {}
-    for key in ("approval", "approval_count", "profit_through_gate", "sharpe"):
+    shares: JsonDict = {}
+    for key, error in gap_errors(comparison).items():
         row = table[key]
         known = None not in row.values()
         shares[key] = (
-            gap_closed(row["shaped"], row["base"], row["oracle"], row["placebo"]) if known else None
+            gap_closed(row["shaped"], row["base"], row["oracle"], row["placebo"], error)
+            if known
+            else None
         )
     return {**table, "gap_closed_net_of_placebo": shares}
+
+
+def gap_errors(comparison: Comparison) -> dict[str, float]:
+    """Standard errors of oracle minus base: paired by step for money, by item for approval."""
+    base, oracle = (comparison.figures[arm] for arm in ("base", "oracle"))
+    paths = comparison.walked.log_growth[:, :, 0].double()
+    difference = paths[:, ARMS.index("oracle")] - paths[:, ARMS.index("base")]
+    step_error = float(difference.std() / len(difference) ** 0.5)
+    spread = float(paths[:, ARMS.index("base")].std())
+
+    def items(p: float | None, shown: int) -> float:
+        return 0.0 if p is None else p * (1 - p) / shown
+
+    approval = (items(base.approval, base.shown) + items(oracle.approval, oracle.shown)) ** 0.5
+    return {
+        "approval": approval,
+        "approval_count": (
+            items(base.approval_count, base.shown) + items(oracle.approval_count, oracle.shown)
+        )
+        ** 0.5,
+        "profit_through_gate": step_error * 1e4,
+        "sharpe": step_error / spread * BARS_PER_YEAR**0.5 if spread else 0.0,
+    }
 
 
 def undisturbed_curves(
