@@ -95,6 +95,13 @@ def test_review_needs_a_demo(run: Run, tmp_path: Path) -> None:
     assert not (tmp_path / "runs/desk/config.yaml").exists()
 
 
+@pytest.mark.parametrize("verb", [("demo",), ("train",), ("status",), ("audit", "verify")])
+def test_a_file_in_the_place_of_a_run(run: Run, tmp_path: Path, verb: tuple[str, ...]) -> None:
+    (tmp_path / "notes").write_text("mine")
+    refused(run(*verb, "--run", "notes"), "notes")
+    assert (tmp_path / "notes").read_text() == "mine"
+
+
 def test_second_demo_while_one_runs(run: Run, tmp_path: Path) -> None:
     with single_user(tmp_path / "runs/demo"):
         refused(run("demo"), "one process works on a run at a time")

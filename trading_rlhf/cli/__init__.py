@@ -36,6 +36,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except TradingRlhfError as error:
         print_error(f"Error: {error}")
         sys.exit(1)
+    except OSError as error:
+        print_error(
+            f"Error: files and folders must be usable; got {error.strerror or error} for "
+            f"{error.filename}. Check its rights, its disk and its name."
+        )
+        sys.exit(1)
     except KeyboardInterrupt:
         print_error("Stopped.")
         sys.exit(130)

@@ -275,7 +275,7 @@ def verify(*, run: Path = Path("runs/demo"), json: bool = False) -> int:
     if not report.ok:
         raise AuditError(
             "the chain of events must be unbroken",
-            f"{len(report.problems)} problem(s): {' '.join(report.problems[:3])}",
+            f"{len(report.problems)} problem(s): {' '.join(report.problems[:3])}".rstrip("."),
             "Restore the store and its head file from a backup.",
         )
     print_line("Unbroken: every event is as it was written.")

@@ -73,8 +73,10 @@ def single_user(folder: Path) -> Iterator[None]:
     """Hold a run for one process.
 
     Raises:
-        RunError: another process holds it.
+        RunError: another process holds it, or it is no folder.
     """
+    if folder.exists() and not folder.is_dir():
+        raise RunError("a run is a folder", f"{folder}, a file", "Name another one with --run.")
     folder.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0)
     try:

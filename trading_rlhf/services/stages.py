@@ -140,6 +140,8 @@ def propose(stage: Stage, count: int, live: bool) -> JsonDict:
 def fit(stage: Stage, simulated: bool) -> JsonDict:
     """Fit the reward model on the standing answers and shape a policy by it."""
     with open_stage(stage) as context:
+        # A base policy that cannot be loaded should stop this before anything is stored.
+        context.policy("base")
         learned = learn(context, simulated)
         policy = shape(context, learned.fitted.model, stage.progress)
         return {
