@@ -18,7 +18,9 @@ def _show_figures() -> None:
     try:
         figures = headline(run_dir())
     except TradingRlhfError as error:
-        st.error(sentence(error), icon=":material/error:")
+        st.error(sentence(error))
+        return
+    if figures is None and report_path(run_dir()) is not None:
         return
     if figures is None:
         st.subheader("Nothing has been run yet")
@@ -62,7 +64,6 @@ def _show_report() -> None:
         lambda: read_report(run_dir()),
         file_name="report.html",
         mime="text/html",
-        icon=":material/download:",
         on_click="ignore",
     )
     st.iframe("/run/report.html", height=_REPORT_HEIGHT, alt="Report of the run")

@@ -11,3 +11,9 @@ def test_a_commit_is_checked_like_make_lint(root: Path) -> None:
     recipe = (root / "Makefile").read_text("utf-8").partition("\nlint:")[2].partition("\n\n")[0]
     commands = {line.strip().replace("$(BIN)", ".venv/bin") for line in recipe.splitlines()[1:]}
     assert hooks == commands
+
+
+def test_screens_fetch_no_icons_from_elsewhere() -> None:
+    # Streamlit's Material icons are a font that every browser fetches from another host.
+    screens = Path(__file__).parents[2] / "dashboards"
+    assert [str(f) for f in screens.rglob("*.py") if ":material/" in f.read_text()] == []

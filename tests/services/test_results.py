@@ -35,6 +35,13 @@ def test_nothing_run_yet_is_not_an_error(tmp_path: Path) -> None:
         read_report(tmp_path)
 
 
+def test_a_backtest_alone_is_the_report_until_the_loop_has_run(tmp_path: Path) -> None:
+    (tmp_path / "backtest.html").write_text("a backtest")
+    assert read_report(tmp_path) == b"a backtest"
+    (tmp_path / "report.html").write_text("the loop")
+    assert read_report(tmp_path) == b"the loop"
+
+
 def test_the_headline_holds_a_row_per_arm_and_says_what_it_rests_on(tmp_path: Path) -> None:
     (tmp_path / "summary.json").write_text(json.dumps(whole_summary()))
     shown = headline(tmp_path)

@@ -51,9 +51,9 @@ def summary(run_dir: str | Path) -> JsonDict | None:
 
 
 def report_path(run_dir: str | Path) -> Path | None:
-    """Return the run's ``report.html``, or None when there is none."""
-    file = Path(run_dir) / "report.html"
-    return file if file.is_file() else None
+    """Return the run's report: of its whole loop, else of its last backtest; None without any."""
+    files = (Path(run_dir) / name for name in ("report.html", "backtest.html"))
+    return next((file for file in files if file.is_file()), None)
 
 
 def read_report(run_dir: str | Path) -> bytes:
