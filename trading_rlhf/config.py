@@ -60,7 +60,9 @@ class RunConfig(BaseModel):
     train_fraction: float = Field(
         0.68, gt=0.1, lt=0.95, description="Earlier share of the bars, used for fitting."
     )
-    equity: float = Field(1e6, gt=0, description="Account value at the start (USD).")
+    equity: float = Field(
+        1e6, gt=0, allow_inf_nan=False, description="Account value at the start (USD)."
+    )
     costs: CostModel = Field(CostModel(), description="What trades and positions cost.")
     policy: PolicyConfig = Field(PolicyConfig(), description="Shape of the policy.")
     train: TrainConfig = Field(TrainConfig(), description="Training of the base policy.")

@@ -102,6 +102,18 @@ def test_a_file_in_the_place_of_a_run(run: Run, tmp_path: Path, verb: tuple[str,
     assert (tmp_path / "notes").read_text() == "mine"
 
 
+def test_the_root_is_no_run(run: Run) -> None:
+    refused(run("demo", "--run", "/"), "a run has a name")
+
+
+def test_markup_in_a_path_is_text(run: Run) -> None:
+    refused(run("status", "--run", "p[/red]/r"), "p[/red]/r")
+
+
+def test_infinite_equity_is_a_usage_error(run: Run) -> None:
+    refused(run("demo", "--equity", "inf"), "--equity", "finite", status=2)
+
+
 def test_second_demo_while_one_runs(run: Run, tmp_path: Path) -> None:
     with single_user(tmp_path / "runs/demo"):
         refused(run("demo"), "one process works on a run at a time")

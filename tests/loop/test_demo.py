@@ -2,14 +2,15 @@
 
 import json
 import shutil
+import sqlite3
 from pathlib import Path
 
 import pytest
 
 from tests.loop.conftest import KEY, present, silent, small_config
-from trading_rlhf.errors import RunError
+from trading_rlhf.errors import RunError, StoreError
 from trading_rlhf.feedback import ReviewDesk, create_account
-from trading_rlhf.loop import ARMS, SettableClock, run_demo, single_user
+from trading_rlhf.loop import ARMS, SettableClock, open_context, run_demo, single_user
 from trading_rlhf.store import open_store, verify
 
 MEASURED = (
@@ -122,3 +123,46 @@ def test_a_demo_that_fails_keeps_the_older_run(demo_run: Path, tmp_path: Path) -
     with pytest.raises(KeyboardInterrupt):
         run_demo(copy, small_config(), KEY, SettableClock(present), stop)
     assert (copy / "summary.json").read_bytes() == before
+
+
+def test_a_foreign_database_keeps_its_rows(tmp_path: Path) -> None:
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    with sqlite3.connect(folder / "store.db") as shop:
+        shop.execute("create table orders (b)")
+        shop.execute("insert into orders values (7)")
+    for name in ("config.yaml", "audit_head.json", "summary.json"):
+        (folder / name).write_text("{}")
+    with pytest.raises(StoreError, match="made by this program"):
+        run_demo(folder, small_config(), KEY, SettableClock(present), silent)
+    (folder / "notes.txt").write_text("precious")
+    with pytest.raises(RunError, match=r"with notes\.txt"):
+        run_demo(folder, small_config(), KEY, SettableClock(present), silent)
+    with sqlite3.connect(folder / "store.db") as shop:
+        assert shop.execute("select b from orders").fetchall() == [(7,)]
+        tables = shop.execute("select count(*) from sqlite_master where type = 'table'")
+        assert tables.fetchone() == (1,)
+
+
+def test_a_run_with_accounts_of_people_is_kept(demo_run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "demo"
+    shutil.copytree(demo_run, copy)
+    with open_store(copy / "store.db", KEY, present) as store:
+        create_account(store, "ann", "a long password", "reviewer")
+    with pytest.raises(RunError, match="accounts of people"):
+        run_demo(copy, small_config(), KEY, SettableClock(present), silent)
+
+
+@pytest.mark.parametrize("emptied", [True, False])
+def test_a_lost_database_is_not_made_anew(demo_run: Path, tmp_path: Path, emptied: bool) -> None:
+    copy = tmp_path / "demo"
+    shutil.copytree(demo_run, copy)
+    for name in ("store.db", "store.db-wal", "store.db-shm"):
+        (copy / name).unlink(missing_ok=True)
+    if emptied:
+        (copy / "store.db").touch()
+    with pytest.raises(RunError, match="vouches for its events"):
+        open_context(copy, KEY, SettableClock(present))
+    with pytest.raises(RunError, match="not a whole run"):
+        run_demo(copy, small_config(), KEY, SettableClock(present), silent)
+    assert (copy / "store.db").exists() is emptied

@@ -17,6 +17,7 @@ from rich.progress import (
 )
 from rich.progress import Progress as ProgressBars
 from rich.table import Table
+from rich.text import Text
 
 from trading_rlhf.types import Progress
 
@@ -57,24 +58,28 @@ def progress_bars() -> Iterator[Progress]:
 
 def print_frame(title: str, frame: pd.DataFrame) -> None:
     """Print a table of text cells; the index is its first column."""
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    table = Table(
+        title=Text(title), title_justify="left", box=None, pad_edge=False, header_style="bold"
+    )
     # Long heads wrap at their spaces, cells never: a figure broken in two is misread.
     frame = frame.astype(str).map(lambda cell: cell.replace(" ", "\u00a0"))
-    table.add_column(str(frame.index.name or ""), no_wrap=True)
+    table.add_column(Text(str(frame.index.name or "")), no_wrap=True)
     for column in frame.columns:
-        table.add_column(str(column), justify="right", vertical="bottom")
+        table.add_column(Text(str(column)), justify="right", vertical="bottom")
     for name, row in frame.iterrows():
-        table.add_row(str(name), *(str(cell) for cell in row))
+        table.add_row(Text(str(name)), *(Text(str(cell)) for cell in row))
     _console().print(table)
 
 
 def print_facts(title: str, facts: dict[str, Any]) -> None:
     """Print names and values, one a line."""
-    table = Table(title=title, title_justify="left", box=None, show_header=False, pad_edge=False)
+    table = Table(
+        title=Text(title), title_justify="left", box=None, show_header=False, pad_edge=False
+    )
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in facts.items():
-        table.add_row(name.replace("_", " "), _plain(value))
+        table.add_row(Text(name.replace("_", " ")), Text(_plain(value)))
     _console().print(table)
 
 

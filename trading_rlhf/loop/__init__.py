@@ -2,7 +2,13 @@
 
 from trading_rlhf.loop.asking import ask_about_history, simulate_answers, simulated_desk
 from trading_rlhf.loop.comparing import ARMS, Comparison, compare, out_of_sample_quality
-from trading_rlhf.loop.context import Context, SettableClock, load_bars, open_context
+from trading_rlhf.loop.context import (
+    Context,
+    SettableClock,
+    load_bars,
+    open_context,
+    require_database,
+)
 from trading_rlhf.loop.demo import run_demo, single_user
 from trading_rlhf.loop.learning import Learned, answered_trades, learn, placebo_models
 from trading_rlhf.loop.replay import Replayed, catch_up, live_proposals, release, replay
@@ -36,6 +42,7 @@ __all__ = [
     "out_of_sample_quality",
     "placebo_models",
     "release",
+    "require_database",
     "replay",
     "run_demo",
     "shape_policies",

@@ -26,7 +26,7 @@ from trading_rlhf.reward import RewardModel, RewardRecord, load_reward_model
 from trading_rlhf.store import Event, Store, append, last_event, open_store, write_head
 from trading_rlhf.types import Clock, JsonDict
 
-__all__ = ["Context", "SettableClock", "load_bars", "open_context"]
+__all__ = ["Context", "SettableClock", "load_bars", "open_context", "require_database"]
 
 
 class SettableClock:
@@ -142,6 +142,22 @@ def load_bars(name: str) -> Bars:
     return load_sample(name) if name in sample_names() else read_bars(Path(name))
 
 
+def require_database(folder: Path) -> None:
+    """Refuse a run whose database is gone while its signed head still vouches for events.
+
+    Raises:
+        RunError: store.db is missing or empty beside audit_head.json.
+    """
+    database = folder / "store.db"
+    lost = not database.is_file() or database.stat().st_size == 0
+    if lost and (folder / "audit_head.json").exists():
+        raise RunError(
+            "a run's database must be there",
+            f"none in {folder}, although audit_head.json vouches for its events",
+            "Restore store.db from a backup.",
+        )
+
+
 def open_context(
     folder: Path, audit_key: bytes, clock: SettableClock, config: RunConfig | None = None
 ) -> Context:
@@ -164,6 +180,7 @@ def open_context(
             f"none in {folder}",
             "Make a run with 'trading-rlhf demo', 'train' or 'review'.",
         )
+    require_database(folder)
     config = config if config is not None else read_config(path)
     bars = load_bars(config.data)
     registry = default_registry()

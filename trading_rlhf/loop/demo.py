@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from trading_rlhf.agent import Policy, load_policy
 from trading_rlhf.config import RunConfig, write_config
 from trading_rlhf.errors import RunError
-from trading_rlhf.feedback import ReviewDesk
+from trading_rlhf.feedback import ReviewDesk, list_accounts
 from trading_rlhf.loop.asking import ask_about_history, simulate_answers, simulated_desk
 from trading_rlhf.loop.comparing import ARMS, Comparison, compare, out_of_sample_quality
 from trading_rlhf.loop.context import Context, SettableClock, open_context
@@ -53,8 +53,9 @@ def run_demo(
     Raises:
         RunError: another process works on this run, or it holds answers of people.
     """
+    folder = folder.resolve()
     with single_user(folder):
-        _refuse_human_answers(folder, audit_key, clock)
+        _check_replaceable(folder, audit_key, clock)
         workshop = folder.with_name(f".{folder.name}-in-progress")
         shutil.rmtree(workshop, ignore_errors=True)
         workshop.mkdir(parents=True)
@@ -77,6 +78,9 @@ def single_user(folder: Path) -> Iterator[None]:
     """
     if folder.exists() and not folder.is_dir():
         raise RunError("a run is a folder", f"{folder}, a file", "Name another one with --run.")
+    folder = folder.resolve()
+    if not folder.name:
+        raise RunError("a run has a name", str(folder), "Name a folder such as runs/desk.")
     folder.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0)
     try:
@@ -95,6 +99,8 @@ def single_user(folder: Path) -> Iterator[None]:
 
 def _run(context: Context, progress: Progress) -> JsonDict:
     config, seconds = context.config, _Stopwatch()
+    # Made first: a desk that cannot judge these features should stop this before any training.
+    simulated_desk(context)
     with context.store.write() as session:
         payload = {"name": config.data, "sha256": context.bars.sha256}
         append(session, "data", "loaded", payload, actor="system")
@@ -227,23 +233,43 @@ class _Stopwatch:
         self.spent[stage] = round(time.perf_counter() - begun, 2)
 
 
-def _refuse_human_answers(folder: Path, audit_key: bytes, clock: SettableClock) -> None:
-    database = folder / "store.db"
-    if not database.exists():
-        if folder.exists() and any(folder.iterdir()):
-            raise RunError(
-                "the demo only replaces a run",
-                f"{folder}, a folder with other files",
-                "Name another one with --run.",
-            )
+_MARKS = ("config.yaml", "store.db", "audit_head.json", "summary.json")
+"""Files of every finished run; without them a folder is not taken for one."""
+
+_PARTS = {
+    *_MARKS, "store.db-wal", "store.db-shm", "store.db.lock", "audit_head.json.lock",
+    "policies", "rewards", "signals", "report.html", "backtest.html",
+}  # fmt: skip
+
+
+def _check_replaceable(folder: Path, audit_key: bytes, clock: SettableClock) -> None:
+    """Raise unless the folder is empty, or a finished run without people in it."""
+    present = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    if not present:
         return
-    with open_store(database, audit_key, clock) as store:
+    strange = sorted(present - _PARTS)
+    missing = [name for name in _MARKS if name not in present]
+    if strange or missing or not (folder / "store.db").stat().st_size:
+        what = f"with {', '.join(strange)}" if strange else "that is not a whole run"
+        raise RunError(
+            "the demo only replaces a run",
+            f"{folder}, a folder {what}",
+            "Name another one with --run, or move it away.",
+        )
+    with open_store(folder / "store.db", audit_key, clock) as store:
         if ReviewDesk(store, clock).has_human_answers():
             raise RunError(
                 "the demo never touches answers of people",
                 f"{folder}, which holds some",
                 "Name another run with --run.",
             )
+        people = [account.name for account in list_accounts(store) if not account.simulated]
+    if people:
+        raise RunError(
+            "the demo never replaces a run with accounts of people",
+            f"{folder} with {', '.join(people)}",
+            "Name another run with --run.",
+        )
 
 
 def _swap(workshop: Path, folder: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from trading_rlhf.config import RunConfig, read_config
 from trading_rlhf.errors import RunError
+from trading_rlhf.loop import require_database
 from trading_rlhf.market import Bars, load_sample, read_bars, sample_names
 from trading_rlhf.services.secrets import Secrets
 from trading_rlhf.store import Store, open_store
@@ -59,6 +60,7 @@ def open_run(path: str | Path, secrets: Secrets, clock: Clock) -> Run:
             f"none in {folder}",
             "Make a run with 'trading-rlhf demo' or 'trading-rlhf review'.",
         )
+    require_database(folder)
     config = read_config(file)
     return Run(folder, config, open_store(folder / "store.db", secrets.audit_key, clock))
 

@@ -22,6 +22,7 @@ from trading_rlhf.loop import (
     live_proposals,
     open_context,
     release,
+    require_database,
     run_demo,
     shape_policies,
     single_user,
@@ -106,8 +107,8 @@ def demo(stage: Stage) -> JsonDict:
 def train(stage: Stage) -> JsonDict:
     """Train a base policy, starting the run where there is none."""
     config = stage.settings()
-    stage.run.mkdir(parents=True, exist_ok=True)
     with single_user(stage.run):
+        stage.run.mkdir(parents=True, exist_ok=True)
         context = _context(stage, config)
         try:
             write_config(config, stage.run / "config.yaml")
@@ -185,6 +186,7 @@ def audit(stage: Stage) -> AuditReport:
         AuditError: there is no store to verify.
     """
     database = stage.run / "store.db"
+    require_database(stage.run)
     if not database.is_file():
         raise AuditError(
             "an audit needs a run with a store", f"no {database}", "Name a run with --run."

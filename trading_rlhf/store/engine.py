@@ -14,7 +14,17 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from filelock import FileLock, Timeout
-from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    create_engine,
+    event,
+    func,
+    inspect,
+    make_url,
+    select,
+)
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -216,6 +226,7 @@ def _migrate(engine: Engine) -> None:
         newest = ScriptDirectory.from_config(config).get_current_head()
         if MigrationContext.configure(connection).get_current_revision() == newest:
             return
+        _refuse_foreign(connection)
         try:
             command.upgrade(config, "head")
         except CommandError:
@@ -224,6 +235,17 @@ def _migrate(engine: Engine) -> None:
                 "tables of an unknown revision",
                 "Install the version of trading_rlhf that wrote it.",
             ) from None
+
+
+def _refuse_foreign(connection: Connection) -> None:
+    """Never put tables into somebody else's database."""
+    tables = inspect(connection).get_table_names()
+    if tables and "alembic_version" not in tables:
+        raise StoreError(
+            "the database must be empty or made by this program",
+            f"one with the table {tables[0]}",
+            "Name another file or database.",
+        )
 
 
 @contextmanager
