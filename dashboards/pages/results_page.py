@@ -26,7 +26,7 @@ def _show_figures() -> None:
         st.subheader("Nothing has been run yet")
         st.write(
             "This run has no results. They appear here after a backtest: "
-            "run `trading-rlhf backtest` on it, or `make demo` for an example."
+            "run `trading-rlhf backtest` on it."
         )
         return
     st.subheader(figures.title)

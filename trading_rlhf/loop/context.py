@@ -92,6 +92,12 @@ class Context:
             append(session, stream, kind, payload, actor="system", subject=subject)
         self.sign()
 
+    def record_data(self) -> None:
+        """Note which bars the run works on; the same bars are noted once."""
+        payload = {"name": self.config.data, "sha256": self.bars.sha256}
+        with self.store.write() as session:
+            append(session, "data", "loaded", payload, actor="system", key=self.bars.sha256)
+
     def sign(self) -> None:
         """Write the signed heads of all streams beside the database."""
         write_head(self.store, self.folder / "audit_head.json")

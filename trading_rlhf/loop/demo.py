@@ -29,7 +29,7 @@ from trading_rlhf.loop.reporting import (
 )
 from trading_rlhf.loop.training import shape_policies, store_policy, train_base
 from trading_rlhf.reward import Fitted, ModelDesk
-from trading_rlhf.store import append, open_store, verify
+from trading_rlhf.store import open_store, verify
 from trading_rlhf.types import Desk, JsonDict, Progress
 
 __all__ = ["run_demo", "single_user"]
@@ -101,9 +101,7 @@ def _run(context: Context, progress: Progress) -> JsonDict:
     config, seconds = context.config, _Stopwatch()
     # Made first: a desk that cannot judge these features should stop this before any training.
     simulated_desk(context)
-    with context.store.write() as session:
-        payload = {"name": config.data, "sha256": context.bars.sha256}
-        append(session, "data", "loaded", payload, actor="system")
+    context.record_data()
     with seconds.of("train"):
         base_record = train_base(context, progress)
         base, _ = load_policy(context.policies, base_record.id)

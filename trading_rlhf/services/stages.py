@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trading_rlhf.agent import load_policy
-from trading_rlhf.broker import export_signals, open_paper_broker
+from trading_rlhf.broker import Signal, export_signals, open_paper_broker
 from trading_rlhf.config import RunConfig, read_config, write_config
 from trading_rlhf.errors import AuditError, RunError
 from trading_rlhf.feedback import ReviewDesk, create_account, list_accounts
@@ -29,10 +29,11 @@ from trading_rlhf.loop import (
     store_policy,
     train_base,
 )
+from trading_rlhf.proposals import Proposal
 from trading_rlhf.reward import ModelDesk, RewardModel
 from trading_rlhf.services.runs import system_clock
 from trading_rlhf.services.secrets import Secrets
-from trading_rlhf.store import AuditReport, open_store, verify
+from trading_rlhf.store import AuditReport, open_store, read_events, verify
 from trading_rlhf.types import JsonDict, Progress
 
 __all__ = [
@@ -112,6 +113,7 @@ def train(stage: Stage) -> JsonDict:
         context = _context(stage, config)
         try:
             write_config(config, stage.run / "config.yaml")
+            context.record_data()
             record = train_base(context, stage.progress)
         finally:
             context.store.close()
@@ -135,7 +137,13 @@ def propose(stage: Stage, count: int, live: bool) -> JsonDict:
             )
             ReviewDesk(context.store, context.clock).add_proposals(made)
             context.sign()
-        return {"policy": record.id, "kind": kind, "proposals": len(made), "live": live}
+        facts = {"policy": record.id, "kind": kind, "proposals": len(made), "live": live}
+        if live and made and made[0].expires_at < context.clock():
+            facts["note"] = (
+                f"The newest bar is of {context.bars.dates[-1].date()}, so these have expired and "
+                "cannot be reviewed; fetch newer bars with 'trading-rlhf data fetch'."
+            )
+        return facts
 
 
 def fit(stage: Stage, simulated: bool) -> JsonDict:
@@ -162,21 +170,40 @@ def shape(context: Context, model: RewardModel, progress: Progress) -> str:
 
 
 def export(stage: Stage) -> JsonDict:
-    """Release approved live proposals, send them to the embedded broker, write the signals."""
+    """Release approved live proposals and send them; write every signal released so far."""
     with open_stage(stage) as context:
         broker = open_paper_broker(context.store, context.config.costs, context.config.equity)
-        waiting = ReviewDesk(context.store, context.clock).proposals(mode="live")
+        waiting = _undecided(context)
         outcome = Replayed()
         release(context, broker, waiting, outcome)
-        files = export_signals(outcome.signals, context.folder / "signals")
+        with context.store.read() as session:
+            events = read_events(session, "signal", kind="released")
+        signals = [Signal.from_json(event.payload["signal"]) for event in events]
+        files = export_signals(signals, context.folder / "signals")
         context.sign()
         return {
-            "live_proposals": len(waiting),
-            "signals": len(outcome.signals),
-            "orders": outcome.orders,
+            "considered": len(waiting),
+            "new_signals": len(outcome.signals),
+            "new_orders": outcome.orders,
+            "signals_so_far": len(signals),
             "held_back": outcome.sentences,
             "files": [str(file) for file in files],
         }
+
+
+def _undecided(context: Context) -> list[Proposal]:
+    """Live proposals that may still be released, or whose end has not been told yet."""
+    with context.store.read() as session:
+        events = read_events(session, "signal")
+    released = {event.subject for event in events if event.kind == "released"}
+    refused = {event.subject for event in events if event.kind == "refused"}
+    now = context.clock()
+    return [
+        proposal
+        for proposal in ReviewDesk(context.store, context.clock).proposals(mode="live")
+        if proposal.id not in released
+        and (proposal.expires_at >= now or proposal.id not in refused)
+    ]
 
 
 def audit(stage: Stage) -> AuditReport:
@@ -250,6 +277,7 @@ def _copy_base_policy(stage: Stage, demo_run: Path) -> None:
         policy, _ = load_policy(demo_run / "policies", event.payload["id"])
         context = _context(stage, config)
         try:
+            context.record_data()
             store_policy(context, policy, "base", None)
             # Written last: a desk without config.yaml is begun again.
             write_config(config, stage.run / "config.yaml")
