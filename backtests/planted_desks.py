@@ -6,7 +6,6 @@ from dataclasses import dataclass, fields
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
 
 from trading_rlhf.accounting import BARS_PER_YEAR, CostModel
 from trading_rlhf.agent import (
@@ -21,7 +20,7 @@ from trading_rlhf.agent import (
 )
 from trading_rlhf.backtest import stack_policies
 from trading_rlhf.env import GateConfig, MarketTensors
-from trading_rlhf.feedback.simulated import STYLES, Style, StyleDesk
+from trading_rlhf.feedback.simulated import STYLES, RandomDesk, Style, StyleDesk, with_mistakes
 from trading_rlhf.market import DEFAULT_FEATURES, PlantedMarket, planted_market
 from trading_rlhf.market.synthetic import COMMON_NOISE, OWN_NOISE
 from trading_rlhf.proposals import TradeTensors
@@ -122,7 +121,7 @@ def ask(config: StudyConfig, bases: Policy, market: MarketTensors, answers: int)
             chosen = torch.randperm(len(pool.bar), generator=generator)[:answers]
             trades = TradeTensors(*(getattr(pool, f.name)[chosen] for f in fields(TradeTensors)))
             p = trades.approval(desk)
-            q = config.mistake + (1 - 2 * config.mistake) * p
+            q = with_mistakes(p, config.mistake)
             approved = torch.rand(answers, generator=generator) < q
             cells.append(Cell(number, style, desk, Verdicts.of_trades(trades, approved)))
     return cells
@@ -136,13 +135,9 @@ def _met_trades(
     generator: torch.Generator,
 ) -> TradeTensors:
     """Trades proposed after a stretch of random refusals, with noise on the scores."""
-
-    def random_desk(features: Tensor, held: Tensor, target: Tensor) -> Tensor:
-        del features, target
-        return (torch.rand(held.shape, generator=generator) < _ACCEPTANCE).float()
-
+    desk = RandomDesk(_ACCEPTANCE, generator)
     starts = torch.randint(1, config.n_bars - _WARMUP - 2, (count,), generator=generator)
-    lived = walk(policy, market, starts, _WARMUP, config.costs, config.gate, decider=random_desk)
+    lived = walk(policy, market, starts, _WARMUP, config.costs, config.gate, decider=desk)
     t = starts + _WARMUP
     held = lived.end.held.float()
     noise = _EXPLORATION * torch.randn(held.shape, generator=generator)
@@ -151,12 +146,7 @@ def _met_trades(
     held, target = held[0], target[0]
     row, asset = torch.nonzero((target - held).abs() >= config.gate.min_trade, as_tuple=True)
     mixed = torch.randperm(len(row), generator=generator)
-    row, asset = row[mixed], asset[mixed]
-    n_assets = held.shape[-1]
-    order = (asset[:, None] + torch.arange(n_assets)) % n_assets
-    return TradeTensors(
-        market.features[t[row], asset], held[row].gather(1, order), target[row, asset], t[row]
-    )
+    return TradeTensors.pick(market.features[t], held, target, t, row[mixed], asset[mixed])
 
 
 def fit_all(config: StudyConfig, cells: list[Cell], *, shuffled: bool) -> RewardModel:

@@ -5,7 +5,6 @@ python -m backtests.run_label_efficiency [--config FILE] [--out FILE] [--json]
 
 import argparse
 import json
-import os
 import sys
 import time
 from datetime import UTC, datetime
@@ -39,6 +38,7 @@ from trading_rlhf.backtest import (
 )
 from trading_rlhf.cli.console import print_error, print_frame, print_line, progress_bars
 from trading_rlhf.reward import ModelDesk, RewardModel
+from trading_rlhf.store.files import replace_text
 from trading_rlhf.types import Progress
 
 __all__ = ["main", "run_study"]
@@ -191,10 +191,7 @@ def main(arguments: list[str] | None = None) -> int:
         "differences": differences(rows),
         "rows": rows.replace({np.nan: None}).to_dict(orient="records"),
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    aside = options.out.with_suffix(".part")
-    aside.write_text(json.dumps(content, indent=1))
-    os.replace(aside, options.out)
+    replace_text(options.out, json.dumps(content, indent=1))
     if options.json:
         print_line(json.dumps(content["differences"]))
         return 0

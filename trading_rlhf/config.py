@@ -1,6 +1,5 @@
 """One configuration for a run, composed of the configs that stand beside their readers."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from trading_rlhf.errors import ConfigError
 from trading_rlhf.feedback.simulated import SimulatedDeskConfig
 from trading_rlhf.market import DEFAULT_FEATURES
 from trading_rlhf.reward import FitConfig, ShapingConfig
+from trading_rlhf.store.files import replace_text
 
 __all__ = ["AskConfig", "ReplayConfig", "RunConfig", "read_config", "write_config"]
 
@@ -125,10 +125,7 @@ def read_config(path: Path | None, overrides: dict[str, Any] | None = None) -> R
 
 def write_config(config: RunConfig, path: Path) -> None:
     """Write the whole configuration as YAML, atomically."""
-    aside = path.with_suffix(".part")
-    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
-    aside.write_text(text, encoding="utf-8")
-    os.replace(aside, path)
+    replace_text(path, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
 
 
 def _set(values: dict[str, Any], name: str, value: Any) -> None:

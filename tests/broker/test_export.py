@@ -1,7 +1,6 @@
 import csv
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -42,12 +41,10 @@ def test_no_signals_make_readable_files(tmp_path) -> None:
 def test_a_failed_write_leaves_the_old_file(make_signal, tmp_path, monkeypatch) -> None:
     as_json, _ = export_signals([make_signal()], tmp_path)
 
-    def half(self: Path, text: str, *_: str) -> None:
-        with self.open("w") as file:
-            file.write(text[: len(text) // 2])
+    def full(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", half)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(BrokerError, match="No space left"):
         export_signals([make_signal(symbol="IBM")], tmp_path)
     assert read_signals(as_json)[0].symbol == "AAPL"

@@ -5,7 +5,8 @@ import pytest
 
 from tests.services.desk_run import DeskRun
 from trading_rlhf.errors import ConfigError, RunError
-from trading_rlhf.services.runs import load_bars, open_run, system_clock
+from trading_rlhf.market import load_bars
+from trading_rlhf.services.runs import open_run, system_clock
 from trading_rlhf.services.secrets import Secrets
 
 
@@ -14,7 +15,7 @@ def test_a_run_opens_with_its_settings_and_bars(
 ) -> None:
     run = open_run(desk_run.path, secrets, clock)
     assert run.config.data == "us4"
-    assert load_bars(run).sha256 == desk_run.bars.sha256
+    assert load_bars(run.config.data).sha256 == desk_run.bars.sha256
     run.close()
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from trading_rlhf.accounting import CostModel, settle
 from trading_rlhf.agent.policy import Policy
-from trading_rlhf.env import GateConfig, MarketTensors, advance, is_cooling, remember_refusals
+from trading_rlhf.env import GateConfig, MarketTensors, advance, is_asked, remember_refusals
 from trading_rlhf.types import Desk
 
 __all__ = ["Walk", "Position", "start_position", "walk"]
@@ -108,7 +108,7 @@ def walk(
         held = now.held.to(torch.float32)
         target = policy.decide(policy.encode(features), held).target.to(dtype)
         change = target - now.held
-        shown = (change.abs() >= gate.min_trade) & ~is_cooling(now.cooldown, change)
+        shown = is_asked(now.cooldown, change, gate.min_trade)
         # A trade in an asset that does not trade now cannot be judged from a stale price.
         shown &= market.fillable[t]
         if model is not None:

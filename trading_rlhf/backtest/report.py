@@ -1,6 +1,5 @@
 """One self-contained HTML file: figures first, then plots, then what they rest on."""
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,6 +7,8 @@ import jinja2
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
+
+from trading_rlhf.store.files import replace_text
 
 __all__ = ["Plot", "Report", "Table", "bar_plot", "line_plot", "reliability_plot", "write_report"]
 
@@ -112,10 +113,7 @@ def write_report(report: Report, path: Path) -> None:
         for number, plot in enumerate(report.plots)
     ]
     text = template.render(report=report, plots=plots, plotly_js=get_plotlyjs())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(".html.part")
-    aside.write_text(text, encoding="utf-8")
-    os.replace(aside, path)
+    replace_text(path, text)
 
 
 def line_plot(frame: pd.DataFrame, y_title: str, log: bool = False) -> go.Figure:

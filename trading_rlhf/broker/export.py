@@ -3,12 +3,12 @@
 import csv
 import io
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from trading_rlhf.broker.signal import SCHEMA_VERSION, Signal
 from trading_rlhf.errors import BrokerError
+from trading_rlhf.store.files import replace_text
 
 __all__ = ["export_signals", "read_signals"]
 
@@ -22,9 +22,8 @@ def export_signals(signals: Sequence[Signal], directory: Path) -> tuple[Path, Pa
     document = {"version": SCHEMA_VERSION, "signals": [signal.to_json() for signal in signals]}
     as_json, as_csv = directory / "signals.json", directory / "signals.csv"
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        _write(as_json, json.dumps(document, indent=2, allow_nan=False) + "\n")
-        _write(as_csv, _table(signals))
+        replace_text(as_json, json.dumps(document, indent=2, allow_nan=False) + "\n")
+        replace_text(as_csv, _table(signals))
     except OSError as error:
         raise BrokerError(
             "signals need a folder that can be written",
@@ -68,9 +67,3 @@ def _plain(value: object) -> object:
     if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
         return f"'{value}"
     return value
-
-
-def _write(path: Path, text: str) -> None:
-    aside = path.with_name(f".{path.name}.part")
-    aside.write_text(text, "utf-8")
-    os.replace(aside, path)

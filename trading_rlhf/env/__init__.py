@@ -1,7 +1,7 @@
 """The simulated market: pure dynamics, the approval gate and the environments over them."""
 
 from trading_rlhf.env.dynamics import MarketTensors, advance, advance_to_weights
-from trading_rlhf.env.gate import GateConfig, is_cooling, remember_refusals, smooth_gate
+from trading_rlhf.env.gate import GateConfig, is_asked, is_cooling, remember_refusals, smooth_gate
 from trading_rlhf.env.trading_env import TradingEnv
 from trading_rlhf.env.vector_env import Accounts, VectorMarketEnv
 
@@ -13,6 +13,7 @@ __all__ = [
     "VectorMarketEnv",
     "advance",
     "advance_to_weights",
+    "is_asked",
     "is_cooling",
     "remember_refusals",
     "smooth_gate",

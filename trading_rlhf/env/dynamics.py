@@ -62,9 +62,7 @@ class MarketTensors:
         close = _carry_forward(np.where(bars.tradable, bars.close, np.nan))
         price = np.where(bars.tradable, bars.fill_price, close)
         before = np.vstack([close[:1], close[:-1]])
-        fillable = bars.tradable & np.isfinite(before)
-        if bars.volume is not None:
-            fillable = fillable & (bars.volume > 0)
+        fillable = bars.fillable & np.isfinite(before)
         times = bars.dates.tz_localize(None).to_numpy()
         days = np.diff(times, prepend=times[:1])
         return cls(

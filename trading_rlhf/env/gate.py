@@ -9,7 +9,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-__all__ = ["GateConfig", "smooth_gate", "is_cooling", "remember_refusals"]
+__all__ = ["GateConfig", "smooth_gate", "is_asked", "is_cooling", "remember_refusals"]
 
 
 class GateConfig(BaseModel):
@@ -49,6 +49,20 @@ def is_cooling(cooldown: Tensor, change: Tensor) -> Tensor:
         ``[..., N]`` bool.
     """
     return (cooldown != 0) & (cooldown.sign() == change.sign())
+
+
+def is_asked(cooldown: Tensor, change: Tensor, min_trade: float) -> Tensor:
+    """Whether a trade is put to the desk: large enough, and its side does not rest.
+
+    Args:
+        cooldown: ``[..., N]`` bars left, signed by the refused side.
+        change: ``[..., N]`` proposed change (fraction of equity).
+        min_trade: smallest proposed change (fraction of equity).
+
+    Returns:
+        ``[..., N]`` bool.
+    """
+    return (change.abs() >= min_trade) & ~is_cooling(cooldown, change)
 
 
 def remember_refusals(cooldown: Tensor, change: Tensor, refused: Tensor, bars: int) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from trading_rlhf.accounting import CostModel, settle
 from trading_rlhf.env.dynamics import MarketTensors, advance
-from trading_rlhf.env.gate import GateConfig, is_cooling, remember_refusals
+from trading_rlhf.env.gate import GateConfig, is_asked, remember_refusals
 from trading_rlhf.errors import AccountingError, DataError
 from trading_rlhf.market import DEFAULT_FEATURES, Bars, compute_features, warmup
 from trading_rlhf.types import Desk, FloatArray, JsonDict
@@ -192,7 +192,7 @@ class VectorMarketEnv(VectorEnv[Any, Any, Any]):
         if self.desk is None:
             return change, None, now.cooldown
         approval = self.desk(self.market.features[now.t], now.held, now.held + change)
-        asked = (change.abs() >= self.gate.min_trade) & ~is_cooling(now.cooldown, change)
+        asked = is_asked(now.cooldown, change, self.gate.min_trade)
         refused = asked & (approval <= self.gate.threshold)
         cooldown = remember_refusals(now.cooldown, change, refused, self.gate.cooldown)
         allowed = torch.where(asked & ~refused, change, 0.0)

@@ -6,7 +6,7 @@ answers at random.
 """
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,7 +14,16 @@ from torch import Tensor
 
 from trading_rlhf.errors import ConfigError
 
-__all__ = ["STYLES", "SimulatedDeskConfig", "SimulatedTrader", "StyleDesk", "make_desk"]
+__all__ = [
+    "STYLES",
+    "RandomDesk",
+    "SimulatedDeskConfig",
+    "SimulatedTrader",
+    "Style",
+    "StyleDesk",
+    "make_desk",
+    "with_mistakes",
+]
 
 Style = Literal["trend", "reversal", "calm"]
 STYLES: tuple[Style, ...] = get_args(Style)
@@ -86,6 +95,32 @@ class StyleDesk:
         return torch.sigmoid(2.0 * (utility - crowded))
 
 
+P = TypeVar("P", float, Tensor)
+
+
+def with_mistakes(p: P, mistake: float) -> P:
+    """Probability that an answer is approve when a share of answers is flipped, given true p."""
+    return mistake + (1 - 2 * mistake) * p
+
+
+@dataclass(frozen=True)
+class RandomDesk:
+    """Approves at random; with the cool-down this refuses for stretches, as a desk does.
+
+    Attributes:
+        acceptance: share approved.
+        generator: draws the answers.
+    """
+
+    acceptance: float
+    generator: torch.Generator
+
+    def __call__(self, features: Tensor, held: Tensor, target: Tensor) -> Tensor:
+        """Return 0 or 1 for each trade, ``[..., N]``."""
+        del features, target
+        return (torch.rand(held.shape, generator=self.generator) < self.acceptance).float()
+
+
 @dataclass(frozen=True)
 class SimulatedTrader:
     """One simulated reviewer.
@@ -104,7 +139,7 @@ class SimulatedTrader:
         """Probability that the answer, mistakes included, is approve, given true p."""
         if self.desk is None:
             return 0.5
-        return self.config.mistake + (1 - 2 * self.config.mistake) * p
+        return with_mistakes(p, self.config.mistake)
 
     def verdict(
         self, p: float, generator: torch.Generator

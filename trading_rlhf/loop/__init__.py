@@ -5,9 +5,9 @@ from trading_rlhf.loop.comparing import ARMS, Comparison, compare, out_of_sample
 from trading_rlhf.loop.context import (
     Context,
     SettableClock,
-    load_bars,
     open_context,
     require_database,
+    require_run,
 )
 from trading_rlhf.loop.demo import run_demo, single_user
 from trading_rlhf.loop.learning import Learned, answered_trades, learn, placebo_models
@@ -16,6 +16,8 @@ from trading_rlhf.loop.reporting import (
     arm_summary,
     build_report,
     figures_table,
+    hold_targets,
+    undisturbed_walks,
     verdict_sentences,
     write_summary,
 )
@@ -35,14 +37,15 @@ __all__ = [
     "build_report",
     "compare",
     "figures_table",
+    "hold_targets",
     "learn",
     "live_proposals",
-    "load_bars",
     "open_context",
     "out_of_sample_quality",
     "placebo_models",
     "release",
     "require_database",
+    "require_run",
     "replay",
     "run_demo",
     "shape_policies",
@@ -51,6 +54,7 @@ __all__ = [
     "single_user",
     "store_policy",
     "train_base",
+    "undisturbed_walks",
     "verdict_sentences",
     "write_summary",
 ]

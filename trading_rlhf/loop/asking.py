@@ -1,14 +1,17 @@
 """Which trades reviewers are asked about, and how the simulated desk answers them."""
 
 from collections.abc import Set
-from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from trading_rlhf.agent import Policy, walk
 from trading_rlhf.feedback import ReviewDesk, Submission, create_account, list_accounts
-from trading_rlhf.feedback.simulated import SimulatedTrader, StyleDesk, make_desk
+from trading_rlhf.feedback.simulated import (
+    RandomDesk,
+    SimulatedTrader,
+    StyleDesk,
+    make_desk,
+)
 from trading_rlhf.loop.context import Context
 from trading_rlhf.proposals import Book, Proposal, ProposalMaker, TradeTensors
 from trading_rlhf.types import Progress
@@ -20,18 +23,6 @@ _PORTFOLIOS = 128
 """Portfolios that live side by side in one round of choosing."""
 
 _FRUITLESS_ROUNDS = 20
-
-
-@dataclass(frozen=True)
-class _RandomDesk:
-    """Approves at random; with the cool-down this refuses for stretches, as a desk does."""
-
-    acceptance: float
-    generator: torch.Generator
-
-    def __call__(self, features: Tensor, held: Tensor, target: Tensor) -> Tensor:
-        del features, target
-        return (torch.rand(held.shape, generator=self.generator) < self.acceptance).float()
 
 
 def history_proposals(
@@ -88,7 +79,7 @@ def _one_round(
         settings.warmup + 1,
         context.config.costs,
         context.config.gate,
-        decider=_RandomDesk(settings.acceptance, generator),
+        decider=RandomDesk(settings.acceptance, generator),
     )
     equity = context.config.equity * lived.log_growth[:, 0].sum(0).exp()
     chosen = []

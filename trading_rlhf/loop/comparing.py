@@ -14,7 +14,7 @@ from trading_rlhf.backtest import (
     shown_notional,
     walk_arms,
 )
-from trading_rlhf.feedback.simulated import SimulatedTrader, StyleDesk
+from trading_rlhf.feedback.simulated import SimulatedTrader, StyleDesk, with_mistakes
 from trading_rlhf.loop.context import Context
 from trading_rlhf.proposals import TradeTensors
 from trading_rlhf.reward import (
@@ -22,7 +22,6 @@ from trading_rlhf.reward import (
     ModelDesk,
     Quality,
     Verdicts,
-    expected_calibration_error,
     predicted_answers,
     quality,
 )
@@ -115,33 +114,24 @@ def out_of_sample_quality(
     Returns:
         The quality, and ``ceiling``, ``stated`` and ``observed`` for a reliability plot.
     """
-    step, row, asset = torch.nonzero(walked.shown[:, arm], as_tuple=True)
-    t = walked.t[step, row]
-    order = torch.stack([asset, *_others(asset, context.market.shape[1])], 1)
-    held = walked.held[step, arm, row].gather(1, order).float()
-    trades = TradeTensors(
-        context.market.features[t, asset], held, walked.target[step, arm, row, asset].float(), t
+    shown, held, target = (
+        values[:, arm].flatten(0, 1) for values in (walked.shown, walked.held, walked.target)
     )
-    q = (
-        trader.config.mistake
-        + (1 - 2 * trader.config.mistake) * (walked.approval[step, arm, row, asset])
-    )
+    t = walked.t.flatten()
+    row, asset = torch.nonzero(shown, as_tuple=True)
+    trades = TradeTensors.pick(context.market.features[t], held, target, t, row, asset)
+    true_p = walked.approval[:, arm].flatten(0, 1)[row, asset]
+    q = with_mistakes(true_p, trader.config.mistake)
     draws = torch.rand(len(q), generator=context.generator("probe"), dtype=q.dtype)
     verdicts = Verdicts.of_trades(trades, draws < q)
-    measured = quality(_without_reviewers(model), verdicts)
-    stated = _stated(model, verdicts)
+    average = _without_reviewers(model)
+    stated = predicted_answers(average, verdicts)[0]
     bins = stated.argsort(stable=True).chunk(10)
-    return measured, {
+    return quality(average, verdicts), {
         "ceiling": float(torch.maximum(q, 1 - q).mean()),
-        "ece": expected_calibration_error(stated, verdicts.approved[0]),
         "stated": [float(stated[part].mean()) for part in bins],
         "observed": [float(verdicts.approved[0][part].mean()) for part in bins],
     }
-
-
-def _others(asset: torch.Tensor, n_assets: int) -> list[torch.Tensor]:
-    """Positions of the remaining assets, one column each."""
-    return [(asset + shift) % n_assets for shift in range(1, n_assets)]
 
 
 def _without_reviewers(model: Fitted) -> Fitted:
@@ -155,8 +145,3 @@ def _without_reviewers(model: Fitted) -> Fitted:
             effects.lapse_logit,
         ),
     )
-
-
-def _stated(model: Fitted, verdicts: Verdicts) -> torch.Tensor:
-    """Probability ``[P]`` of the answer approve, as an average reviewer gives it."""
-    return predicted_answers(_without_reviewers(model), verdicts)[0]

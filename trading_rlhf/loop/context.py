@@ -15,9 +15,7 @@ from trading_rlhf.market import (
     FeatureRegistry,
     compute_features,
     default_registry,
-    load_sample,
-    read_bars,
-    sample_names,
+    load_bars,
     time_split,
     warmup,
 )
@@ -26,7 +24,7 @@ from trading_rlhf.reward import RewardModel, RewardRecord, load_reward_model
 from trading_rlhf.store import Event, Store, append, last_event, open_store, write_head
 from trading_rlhf.types import Clock, JsonDict
 
-__all__ = ["Context", "SettableClock", "load_bars", "open_context", "require_database"]
+__all__ = ["Context", "SettableClock", "open_context", "require_database", "require_run"]
 
 
 class SettableClock:
@@ -143,9 +141,19 @@ class Context:
         )
 
 
-def load_bars(name: str) -> Bars:
-    """Bars of a bundled sample or of a CSV or Parquet file."""
-    return load_sample(name) if name in sample_names() else read_bars(Path(name))
+def require_run(folder: Path) -> None:
+    """Refuse a folder that is no run, or one that lost its database.
+
+    Raises:
+        RunError: there is no config.yaml, or ``require_database`` refuses.
+    """
+    if not (folder / "config.yaml").is_file():
+        raise RunError(
+            "a run directory must hold config.yaml",
+            f"none in {folder}",
+            "Make a run with 'trading-rlhf demo', 'train' or 'review'.",
+        )
+    require_database(folder)
 
 
 def require_database(folder: Path) -> None:
@@ -179,15 +187,11 @@ def open_context(
         RunError: there is no such run.
         DataError: the market is too short for the settings.
     """
-    path = folder / "config.yaml"
-    if config is None and not path.is_file():
-        raise RunError(
-            "a run directory must hold config.yaml",
-            f"none in {folder}",
-            "Make a run with 'trading-rlhf demo', 'train' or 'review'.",
-        )
-    require_database(folder)
-    config = config if config is not None else read_config(path)
+    if config is None:
+        require_run(folder)
+        config = read_config(folder / "config.yaml")
+    else:
+        require_database(folder)
     bars = load_bars(config.data)
     registry = default_registry()
     features = compute_features(bars, config.features, registry)

@@ -186,7 +186,7 @@ def _test(
         context, learned.fitted, honest, comparison.walked, ARMS.index("base")
     )
     progress("backtest", 2, 3)
-    curves = undisturbed_curves(context, policies, learned.fitted)
+    curves = undisturbed_curves(context, base, learned.fitted.model, trained.shaped)
     figures: JsonDict = {
         **arm_summary(comparison),
         "placebo_thresholds": comparison.placebo_thresholds,

@@ -1,6 +1,5 @@
 """What a run measured, as figures for machines and as a page for people."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,7 @@ import pandas as pd
 import torch
 
 from trading_rlhf.accounting import BARS_PER_YEAR
-from trading_rlhf.agent import Policy, walk
+from trading_rlhf.agent import Policy, Walk, walk
 from trading_rlhf.backtest import (
     ENOUGH_ITEMS,
     Plot,
@@ -24,8 +23,10 @@ from trading_rlhf.backtest import (
 )
 from trading_rlhf.loop.comparing import ARMS, Comparison
 from trading_rlhf.loop.context import Context
-from trading_rlhf.reward import Fitted, ModelDesk
+from trading_rlhf.market import Bars
+from trading_rlhf.reward import ModelDesk, RewardModel
 from trading_rlhf.store import append, canonical_json, read_events
+from trading_rlhf.store.files import replace_text
 from trading_rlhf.types import FloatArray, JsonDict
 
 __all__ = [
@@ -34,8 +35,10 @@ __all__ = [
     "build_report",
     "equity_curve",
     "figures_table",
+    "hold_targets",
     "record_trials",
     "undisturbed_curves",
+    "undisturbed_walks",
     "verdict_sentences",
     "write_summary",
 ]
@@ -99,31 +102,45 @@ def gap_errors(comparison: Comparison) -> dict[str, float]:
     }
 
 
-def undisturbed_curves(
-    context: Context, policies: dict[str, Policy], model: Fitted
-) -> pd.DataFrame:
-    """Equity over the test period where nobody refuses: ``[dates x arms]``, starts at 1.0.
+def undisturbed_walks(
+    context: Context, base: Policy, model: RewardModel | None, shaped: Policy | None
+) -> dict[str, Walk]:
+    """Walks over the test period where nobody refuses, by arm; "reward model only" is filtered.
 
-    Buy and hold is equal weights bought once; "reward model only" executes what the filter lets
-    through.
+    Args:
+        context: the run.
+        base: the profit-only policy.
+        model: the filter; without one only the raw policy is walked.
+        shaped: the policy shaped by that model, or None.
     """
-    start, length = torch.tensor([context.test_bars.start]), len(context.test_bars) - 1
     config = context.config
+    start, length = torch.tensor([context.test_bars.start]), len(context.test_bars) - 1
     common = (context.market, start, length, config.costs, config.gate)
-    runs = {
-        "raw policy": walk(policies["base"], *common),
-        "reward model only": walk(policies["base"], *common, model=ModelDesk(model.model)),
-        "shaped, reward model only": walk(
-            policies["shaped"], *common, model=ModelDesk(model.model)
-        ),
-    }
+    walks = {"raw policy": walk(base, *common)}
+    if model is not None:
+        walks["reward model only"] = walk(base, *common, model=ModelDesk(model))
+        if shaped is not None:
+            name = "shaped, reward model only"
+            walks[name] = walk(shaped, *common, model=ModelDesk(model))
+    return walks
+
+
+def hold_targets(bars: Bars) -> FloatArray:
+    """Targets ``[T, N]`` of buy and hold: equal weights of what trades at the first bar."""
+    targets = np.full(bars.shape, np.nan)
+    targets[0] = np.where(bars.tradable[0], 0.98 / max(int(bars.tradable[0].sum()), 1), 0.0)
+    return targets
+
+
+def undisturbed_curves(
+    context: Context, base: Policy, model: RewardModel, shaped: Policy
+) -> pd.DataFrame:
+    """Equity of buy and hold and of ``undisturbed_walks``: ``[dates x arms]``, starts at 1.0."""
     window = context.bars.window(context.test_bars.start, context.test_bars.stop)
-    targets = np.full(window.shape, np.nan)
-    targets[0] = np.where(window.tradable[0], 0.98 / max(window.tradable[0].sum(), 1), 0.0)
-    hold = run_backtest(window, targets, config.costs)
+    hold = run_backtest(window, hold_targets(window), context.config.costs)
     curves = {"buy and hold": hold.equity[0]}
-    for name, run in runs.items():
-        curves[name] = equity_curve(run.log_growth[:, 0, 0])
+    for name, walked in undisturbed_walks(context, base, model, shaped).items():
+        curves[name] = equity_curve(walked.log_growth[:, 0, 0])
     return pd.DataFrame(curves, index=window.dates)
 
 
@@ -156,9 +173,7 @@ def record_trials(context: Context, comparison: Comparison) -> JsonDict:
 
 def write_summary(summary: JsonDict, path: Path) -> None:
     """Write figures as sorted JSON, atomically."""
-    aside = path.with_suffix(".json.part")
-    aside.write_text(canonical_json(summary), encoding="utf-8")
-    os.replace(aside, path)
+    replace_text(path, canonical_json(summary))
 
 
 def build_report(

@@ -13,7 +13,7 @@ from trading_rlhf.market.features import (
     warmup,
 )
 from trading_rlhf.market.quality import QualityReport, check_bars, check_file, check_table
-from trading_rlhf.market.sources import load_sample, read_bars, sample_names, write_bars
+from trading_rlhf.market.sources import load_bars, load_sample, read_bars, sample_names, write_bars
 from trading_rlhf.market.splits import time_split, walk_forward
 from trading_rlhf.market.synthetic import PlantedMarket, planted_market
 from trading_rlhf.market.yahoo import FetchResult, SymbolFetch, fetch_bars
@@ -21,6 +21,7 @@ from trading_rlhf.market.yahoo import FetchResult, SymbolFetch, fetch_bars
 __all__ = [
     "Bars",
     "PriceHistory",
+    "load_bars",
     "load_sample",
     "read_bars",
     "sample_names",

@@ -19,7 +19,7 @@ from trading_rlhf.errors import DataError
 from trading_rlhf.market.bars import Bars
 from trading_rlhf.market.tables import bars_from_table, bars_to_table
 
-__all__ = ["load_sample", "read_bars", "write_bars", "sample_names", "read_table"]
+__all__ = ["load_bars", "load_sample", "read_bars", "write_bars", "sample_names", "read_table"]
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _FOLDERS = (_PACKAGE / "_samples", _PACKAGE.parent / "data")
@@ -58,6 +58,15 @@ def load_sample(name: str, folder: Path | None = None) -> Bars:
         raise DataError(f"{path} must be readable", str(error), "Install again.") from None
     _verify(content, entry["sha256"], name, str(path))
     return read_bars(path)
+
+
+def load_bars(name: str) -> Bars:
+    """Bars of a bundled sample, or of a CSV or Parquet file.
+
+    Raises:
+        DataError: there is neither, or the file is wrong.
+    """
+    return load_sample(name) if name in sample_names() else read_bars(Path(name))
 
 
 def read_bars(path: str | Path) -> Bars:

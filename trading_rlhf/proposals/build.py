@@ -12,6 +12,7 @@ from torch import Tensor
 
 from trading_rlhf.accounting import CostModel
 from trading_rlhf.agent import Policy
+from trading_rlhf.env import is_asked
 from trading_rlhf.market import (
     Bars,
     FeatureRegistry,
@@ -101,9 +102,8 @@ class ProposalMaker:
             decision = self.policy.decide(encoded, held[None, None], shifted)
         target, gate = decision.target[0, 0], decision.gate[0, 0]
         change = target - held
-        wanted = (change.abs() >= self.min_trade) & torch.tensor(self.bars.fillable[t])
-        if resting is not None:
-            wanted &= ~((resting != 0) & (resting.sign() == change.sign()))
+        rest = torch.zeros_like(change) if resting is None else resting
+        wanted = is_asked(rest, change, self.min_trade) & torch.tensor(self.bars.fillable[t])
         if not bool(wanted.any()):
             return []
         contributions = occlusion(self.policy, self.features[t], held)

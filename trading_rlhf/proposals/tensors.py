@@ -61,6 +61,35 @@ class TradeTensors:
             bar=torch.tensor([p.bar for p in proposals]),
         )
 
+    @classmethod
+    def pick(
+        cls,
+        features: Tensor,
+        held: Tensor,
+        target: Tensor,
+        bar: Tensor,
+        row: Tensor,
+        asset: Tensor,
+    ) -> "TradeTensors":
+        """Take single trades out of whole portfolios.
+
+        Args:
+            features: ``[R, N, F]``.
+            held: ``[R, N]`` weights (fraction of equity).
+            target: ``[R, N]`` weights (fraction of equity).
+            bar: ``[R]`` decision bars.
+            row: ``[P]`` which portfolio.
+            asset: ``[P]`` which asset of it.
+        """
+        n_assets = held.shape[-1]
+        asked_first = (asset[:, None] + torch.arange(n_assets)) % n_assets
+        return cls(
+            features[row, asset],
+            held[row].gather(1, asked_first).float(),
+            target[row, asset].float(),
+            bar[row],
+        )
+
     def full(self) -> tuple[Tensor, Tensor, Tensor]:
         """Arguments of a ``Desk``: features ``[P, N, F]``, held and target ``[P, N]``.
 

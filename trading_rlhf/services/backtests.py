@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import torch
 
-from trading_rlhf.agent import Policy, walk
 from trading_rlhf.backtest import (
     BacktestResult,
     Plot,
@@ -17,11 +16,10 @@ from trading_rlhf.backtest import (
     write_report,
 )
 from trading_rlhf.errors import AccountingError, DataError
-from trading_rlhf.loop import Context, load_bars
-from trading_rlhf.market import Bars
-from trading_rlhf.reward import ModelDesk
+from trading_rlhf.loop import Context, hold_targets, undisturbed_walks
+from trading_rlhf.market import Bars, load_bars
 from trading_rlhf.services.stages import Stage, open_stage
-from trading_rlhf.types import Desk, FloatArray, JsonDict
+from trading_rlhf.types import FloatArray, JsonDict
 
 __all__ = ["backtest_run", "backtest_weights", "read_weights_file"]
 
@@ -36,8 +34,8 @@ def backtest_run(stage: Stage) -> tuple[pd.DataFrame, Path]:
         Measures, one row per arm, and the report's path.
     """
     with open_stage(stage) as context:
-        targets = _arm_targets(context)
         window = context.bars.window(context.test_bars.start, context.test_bars.stop)
+        targets = _arm_targets(context, window)
         stacked = np.stack(list(targets.values()))
         result = run_backtest(window, stacked, context.config.costs)
         table = result.measures.set_index(pd.Index(targets, name="arm"))
@@ -112,37 +110,18 @@ def read_weights_file(path: Path, bars: Bars, nan_holds: bool) -> FloatArray:
     return given.reindex(bars.dates).to_numpy(dtype=np.float64)
 
 
-def _arm_targets(context: Context) -> dict[str, FloatArray]:
+def _arm_targets(context: Context, window: Bars) -> dict[str, FloatArray]:
     """Targets ``[T, N]`` of each arm over the test period; NaN holds."""
-    bars = context.test_bars
-    shape = (len(bars), context.bars.shape[1])
-    hold = np.full(shape, np.nan)
-    tradable = context.bars.tradable[bars.start]
-    hold[0] = np.where(tradable, 0.98 / max(int(tradable.sum()), 1), 0.0)
-    targets = {"buy and hold": hold}
     base, _ = context.policy("base")
-    model = context.reward_model()
-    settings: list[tuple[str, Policy, Desk | None]] = [("raw policy", base, None)]
-    if model is not None:
-        settings.append(("reward model only", base, ModelDesk(model[0])))
-        if context.newest("policy", "shaped") is not None:
-            shaped, _ = context.policy("shaped")
-            settings.append(("shaped, reward model only", shaped, ModelDesk(model[0])))
-    for name, policy, desk in settings:
-        walked = walk(
-            policy,
-            context.market,
-            torch.tensor([bars.start]),
-            len(bars) - 1,
-            context.config.costs,
-            context.config.gate,
-            model=desk,
-        )
+    stored = context.reward_model()
+    shaped = context.policy("shaped")[0] if context.newest("policy", "shaped") else None
+    targets = {"buy and hold": hold_targets(window)}
+    walks = undisturbed_walks(context, base, stored[0] if stored else None, shaped)
+    for name, walked in walks.items():
         ordered = walked.executed[:, 0, 0] != 0
         wanted = (walked.held + walked.executed)[:, 0, 0]
-        arm = np.full(shape, np.nan)
-        arm[:-1] = torch.where(ordered, wanted, torch.nan).numpy()
-        targets[name] = arm
+        targets[name] = np.full(window.shape, np.nan)
+        targets[name][:-1] = torch.where(ordered, wanted, torch.nan).numpy()
     return targets
 
 

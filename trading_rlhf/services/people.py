@@ -17,13 +17,13 @@ from trading_rlhf.services.secrets import Secrets
 from trading_rlhf.store import Store
 from trading_rlhf.types import JsonDict
 
-__all__ = ["add_user", "new_password", "set_active", "user_rows"]
+__all__ = ["add_user", "make_password", "new_password", "set_active", "user_rows"]
 
 
 def add_user(run: Path, secrets: Secrets, name: str, role: Role) -> str:
     """Create an account and return its password."""
     with open_run(run, secrets, system_clock).store as store:
-        password = _password()
+        password = make_password()
         create_account(store, name, password, role)
         return password
 
@@ -31,7 +31,7 @@ def add_user(run: Path, secrets: Secrets, name: str, role: Role) -> str:
 def new_password(run: Path, secrets: Secrets, name: str) -> str:
     """Replace an account's password and return the new one."""
     with open_run(run, secrets, system_clock).store as store:
-        password = _password()
+        password = make_password()
         reset_password(store, _account(store, name).id, password)
         return password
 
@@ -65,5 +65,6 @@ def _account(store: Store, name: str) -> Account:
     )
 
 
-def _password() -> str:
+def make_password() -> str:
+    """Return a random password of 16 letters, digits, dashes and underscores."""
     return random_source.token_urlsafe(12)

@@ -8,7 +8,7 @@ from typing import Final
 from trading_rlhf.errors import ReviewError
 from trading_rlhf.feedback import Answer, QueueItem, ReviewDesk, Verdict
 from trading_rlhf.feedback import Progress as DeskProgress
-from trading_rlhf.market import PriceHistory, session_close
+from trading_rlhf.market import PriceHistory, load_bars, session_close
 from trading_rlhf.proposals import Proposal
 from trading_rlhf.services.results import summary
 from trading_rlhf.services.review_chart import CHART_BARS, MEAN_BARS
@@ -22,7 +22,7 @@ from trading_rlhf.services.review_views import (
     ReviewProgress,
 )
 from trading_rlhf.services.review_words import VERDICTS, ago, headline
-from trading_rlhf.services.runs import Run, load_bars
+from trading_rlhf.services.runs import Run
 from trading_rlhf.store import Event, read_events, write_head
 from trading_rlhf.types import Clock
 
@@ -48,7 +48,7 @@ class ReviewService:
             DataError: the run's bars cannot be loaded.
         """
         self._run = run
-        self._bars = load_bars(run)
+        self._bars = load_bars(run.config.data)
         self._desk = ReviewDesk(run.store, clock)
         self._clock = clock
         self._after_answer = after_answer

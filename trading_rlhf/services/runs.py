@@ -5,14 +5,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from trading_rlhf.config import RunConfig, read_config
-from trading_rlhf.errors import RunError
-from trading_rlhf.loop import require_database
-from trading_rlhf.market import Bars, load_sample, read_bars, sample_names
+from trading_rlhf.loop import require_run
 from trading_rlhf.services.secrets import Secrets
 from trading_rlhf.store import Store, open_store
 from trading_rlhf.types import Clock
 
-__all__ = ["Run", "open_run", "load_bars", "system_clock"]
+__all__ = ["Run", "open_run", "system_clock"]
 
 
 @dataclass(frozen=True)
@@ -53,23 +51,6 @@ def open_run(path: str | Path, secrets: Secrets, clock: Clock) -> Run:
         StoreError: its database cannot be opened.
     """
     folder = Path(path)
-    file = folder / "config.yaml"
-    if not file.is_file():
-        raise RunError(
-            "a run directory must hold config.yaml",
-            f"none in {folder}",
-            "Make a run with 'trading-rlhf demo' or 'trading-rlhf review'.",
-        )
-    require_database(folder)
-    config = read_config(file)
+    require_run(folder)
+    config = read_config(folder / "config.yaml")
     return Run(folder, config, open_store(folder / "store.db", secrets.audit_key, clock))
-
-
-def load_bars(run: Run) -> Bars:
-    """Load the bars that a run was made on: a bundled sample, or a CSV or Parquet file.
-
-    Raises:
-        DataError: the data is missing or wrong.
-    """
-    name = run.config.data
-    return load_sample(name) if name in sample_names() else read_bars(Path(name))

@@ -1,6 +1,5 @@
 """One function per verb of the command line; each opens its run, does one thing and closes it."""
 
-import secrets as random_source
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from trading_rlhf.loop import (
     open_context,
     release,
     require_database,
+    require_run,
     run_demo,
     shape_policies,
     single_user,
@@ -31,6 +31,7 @@ from trading_rlhf.loop import (
 )
 from trading_rlhf.proposals import Proposal
 from trading_rlhf.reward import ModelDesk, RewardModel
+from trading_rlhf.services.people import make_password
 from trading_rlhf.services.runs import system_clock
 from trading_rlhf.services.secrets import Secrets
 from trading_rlhf.store import AuditReport, open_store, read_events, verify
@@ -84,12 +85,7 @@ def open_stage(stage: Stage) -> Iterator[Context]:
     Raises:
         RunError: there is no such run, or another process works on it.
     """
-    if not (stage.run / "config.yaml").is_file():
-        raise RunError(
-            "a run directory must hold config.yaml",
-            f"none in {stage.run}",
-            "Make a run with 'trading-rlhf demo', 'train' or 'review'.",
-        )
+    require_run(stage.run)
     with single_user(stage.run):
         context = _context(stage, stage.settings())
         try:
@@ -250,7 +246,7 @@ def first_user(stage: Stage) -> str | None:
     with open_stage(stage) as context:
         if any(not account.simulated for account in list_accounts(context.store)):
             return None
-        password = random_source.token_urlsafe(12)
+        password = make_password()
         create_account(context.store, "reviewer", password, "admin")
         return password
 

@@ -2,7 +2,6 @@
 
 import hmac
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
@@ -22,6 +21,7 @@ from trading_rlhf.store.checks import (
     check_stream,
 )
 from trading_rlhf.store.engine import Store
+from trading_rlhf.store.files import replace_text
 from trading_rlhf.store.schema import EventRow, utc_text
 from trading_rlhf.types import JsonDict
 
@@ -83,7 +83,7 @@ def write_head(store: Store, path: Path) -> None:
                     problems[0],
                     "Run audit verify; restore the database, or put the file away by hand.",
                 )
-        _replace(path, json.dumps(heads(store, session), indent=2, sort_keys=True) + "\n")
+        replace_text(path, json.dumps(heads(store, session), indent=2, sort_keys=True) + "\n")
 
 
 def verify(store: Store, path: Path) -> AuditReport:
@@ -187,12 +187,3 @@ def _read(chain: Chain, path: Path) -> tuple[JsonDict, str]:
     if not hmac.compare_digest(chain.sign("head", head), signature):
         return {}, f"The head file {path.name} was changed after it was signed: {ends}."
     return head, ""
-
-
-def _replace(path: Path, text: str) -> None:
-    aside = path.with_name(f"{path.name}.{os.getpid()}.new")
-    with aside.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(aside, path)

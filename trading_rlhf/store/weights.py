@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from trading_rlhf.errors import CheckpointError
+from trading_rlhf.store.files import replace_text
 from trading_rlhf.types import JsonDict
 
 __all__ = ["content_id", "read_weights", "write_weights"]
@@ -37,9 +38,7 @@ def write_weights(path: Path, tensors: dict[str, Tensor], meta: JsonDict) -> Non
     aside = path.with_suffix(".safetensors.part")
     save_file(plain, aside)
     os.replace(aside, path.with_suffix(".safetensors"))
-    aside = path.with_suffix(".json.part")
-    aside.write_text(json.dumps(meta, indent=1, sort_keys=True))
-    os.replace(aside, path.with_suffix(".json"))
+    replace_text(path.with_suffix(".json"), json.dumps(meta, indent=1, sort_keys=True))
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], JsonDict]:
