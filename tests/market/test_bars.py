@@ -11,6 +11,8 @@ from trading_rlhf.market import Bars
 
 DATES = pd.DatetimeIndex(["2020-01-02", "2020-01-03", "2020-01-06"])
 
+SESSIONS = ("2020-07-01", "2020-07-02", "2020-07-06")
+
 
 def bars_of(**changes):
     close = np.array([[10.0, 20.0], [11.0, 21.0], [12.0, 22.0]])
@@ -238,3 +240,27 @@ def test_known_at_leaves_out_bars_without_a_price():
 def test_known_at_refuses_a_place_outside_the_bars(where):
     with pytest.raises(DataError, match="t must lie in"):
         bars_of().known_at(*where)
+
+
+def test_daily_bars_have_252_a_year_and_hourly_ones_those_of_their_sessions(make_bars):
+    assert make_bars().bars_per_year == 252.0
+    days = [pd.date_range(f"{day} 09:30", periods=7, freq="1h") for day in SESSIONS]
+    days[1] = days[1][:4]
+    times = pd.DatetimeIndex(np.concatenate(days)).tz_localize("America/New_York")
+    close = np.full((len(times), 1), 10.0)
+    hourly = Bars(times.tz_convert("UTC"), ("AAA",), None, None, None, close, None)
+    assert hourly.bars_per_year == 252.0 * 7
+
+
+def test_evening_bars_belong_to_the_session_of_new_york():
+    times = pd.date_range("2020-01-02 19:00", periods=2, freq="2h", tz="America/New_York")
+    close = np.full((2, 1), 10.0)
+    assert Bars(times.tz_convert("UTC"), ("AAA",), *[None] * 3, close, None).bars_per_year == 504.0
+
+
+def test_lifetimes_are_the_first_and_last_bar_of_each_asset():
+    tradable = np.ones((3, 2), bool)
+    tradable[0, 0] = tradable[2, 1] = False
+    assert bars_of(tradable=tradable).lifetimes.tolist() == [[1, 2], [0, 1]]
+    tradable[:, 0] = False
+    assert bars_of(tradable=tradable).lifetimes.tolist() == [[0, -1], [0, 1]]

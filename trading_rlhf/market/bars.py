@@ -13,11 +13,12 @@ import pandas as pd
 from trading_rlhf.errors import DataError
 from trading_rlhf.types import BoolArray, FloatArray
 
-__all__ = ["Bars", "PriceHistory", "ARRAY_NAMES", "PRICE_NAMES", "YEARS"]
+__all__ = ["Bars", "PriceHistory", "ARRAY_NAMES", "PRICE_NAMES", "SESSIONS_PER_YEAR", "YEARS"]
 
 PRICE_NAMES: Final = ("open", "high", "low", "close")
 ARRAY_NAMES: Final = (*PRICE_NAMES, "volume", "raw_close", "split", "dividend", "tradable")
 YEARS: Final = range(1800, 2200)
+SESSIONS_PER_YEAR: Final = 252.0
 _TOLERANCE = 1e-9
 
 
@@ -139,6 +140,24 @@ class Bars:
         if self.volume is None:
             return self.tradable
         return np.asarray(self.tradable & (self.volume != 0.0))
+
+    @cached_property
+    def bars_per_year(self) -> float:
+        """252 for daily bars; within a day 252 times the median number of bars per session."""
+        if self.dates.tz is None:
+            return SESSIONS_PER_YEAR
+        sessions = self.dates.tz_convert("America/New_York").normalize().asi8
+        return SESSIONS_PER_YEAR * float(np.median(np.unique(sessions, return_counts=True)[1]))
+
+    @cached_property
+    def lifetimes(self) -> npt.NDArray[np.intp]:
+        """``[N, 2]`` first and last tradable row of each asset; 0 and -1 where it never traded."""
+        ever = self.tradable.any(axis=0)
+        first = self.tradable.argmax(axis=0)
+        last = len(self.dates) - 1 - self.tradable[::-1].argmax(axis=0)
+        rows = np.stack([first, np.where(ever, last, -1)], axis=1)
+        rows.setflags(write=False)
+        return rows
 
     @cached_property
     def sha256(self) -> str:
