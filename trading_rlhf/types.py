@@ -7,11 +7,14 @@ fractions; a rate in basis points carries ``bps`` in its name.
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
+
+if TYPE_CHECKING:
+    # Only named here: the command line answers before torch is loaded.
+    from torch import Tensor
 
 __all__ = ["BoolArray", "Clock", "Desk", "FloatArray", "JsonDict", "Progress", "RewardFn"]
 
@@ -29,7 +32,7 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 class Desk(Protocol):
     """The approval gate: probability that the desk approves each proposed trade."""
 
-    def __call__(self, features: Tensor, held: Tensor, target: Tensor) -> Tensor:
+    def __call__(self, features: "Tensor", held: "Tensor", target: "Tensor") -> "Tensor":
         """Score trades.
 
         Args:
@@ -46,7 +49,9 @@ class Desk(Protocol):
 class RewardFn(Protocol):
     """What a trainer maximises, one value per step."""
 
-    def __call__(self, log_growth: Tensor, change: Tensor, approval: Tensor | None) -> Tensor:
+    def __call__(
+        self, log_growth: "Tensor", change: "Tensor", approval: "Tensor | None"
+    ) -> "Tensor":
         """Score one step.
 
         Args:

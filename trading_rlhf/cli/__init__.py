@@ -8,21 +8,32 @@ from pydantic import ValidationError
 
 from trading_rlhf import __version__
 from trading_rlhf.cli.console import print_error
-from trading_rlhf.cli.data import data
-from trading_rlhf.cli.runs import add_commands
-from trading_rlhf.cli.users import users
 from trading_rlhf.errors import TradingRlhfError
 
 __all__ = ["app", "main"]
+
+# A verb's module is imported when the verb is called: help and typing errors answer at once.
+_VERBS = {
+    "demo": ("runs:demo", "Run the whole loop once with a simulated desk and write a report."),
+    "data": ("data:data", "Fetch and check price bars."),
+    "train": ("runs:train", "Train a base policy on profit alone; resumable."),
+    "propose": ("runs:propose", "Put proposed trades into the review queue."),
+    "review": ("runs:review", "Open the dashboard where people answer proposals."),
+    "learn": ("runs:learn", "Fit the reward model on the answers; shape a policy by it."),
+    "backtest": ("runs:backtest", "Backtest a run's policies, or target weights from a file."),
+    "export": ("runs:export", "Release approved live proposals to the embedded paper broker."),
+    "users": ("users:users", "Accounts of a desk."),
+    "audit": ("runs:audit", "Check the chain from data to fill."),
+    "status": ("runs:status", "Show where a run stands."),
+}
 
 app = App(
     name="trading-rlhf",
     help="Trains trading strategies with the traders who review them.",
     version=__version__,
 )
-app.command(data)
-app.command(users)
-add_commands(app)
+for _name, (_place, _help) in _VERBS.items():
+    app.command(f"{__name__}.{_place}", name=_name, help=_help)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

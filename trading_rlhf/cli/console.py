@@ -4,9 +4,8 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -19,7 +18,10 @@ from rich.progress import Progress as ProgressBars
 from rich.table import Table
 from rich.text import Text
 
-from trading_rlhf.types import Progress
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from trading_rlhf.types import Progress
 
 __all__ = ["print_error", "print_facts", "print_frame", "print_json", "print_line", "progress_bars"]
 
@@ -34,7 +36,7 @@ def _console(*, error: bool = False) -> Console:
 
 
 @contextmanager
-def progress_bars() -> Iterator[Progress]:
+def progress_bars() -> Iterator["Progress"]:
     """Give a progress callback that draws one bar per stage on standard error."""
     console = _console(error=True)
     columns = (
@@ -56,7 +58,7 @@ def progress_bars() -> Iterator[Progress]:
         yield show
 
 
-def print_frame(title: str, frame: pd.DataFrame) -> None:
+def print_frame(title: str, frame: "pd.DataFrame") -> None:
     """Print a table of text cells; the index is its first column."""
     table = Table(
         title=Text(title), title_justify="left", box=None, pad_edge=False, header_style="bold"

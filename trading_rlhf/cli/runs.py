@@ -25,18 +25,11 @@ from trading_rlhf.services.stages import Stage
 from trading_rlhf.services.status import status as read_status
 from trading_rlhf.types import JsonDict
 
-__all__ = ["add_commands"]
+__all__ = ["audit", "backtest", "demo", "export", "learn", "propose", "review", "status", "train"]
 
 Settings = Annotated[RunConfig | None, Parameter(name="*", group="Settings")]
 
 _DESK = Path("runs/desk")
-
-
-def add_commands(app: App) -> None:
-    """Register the verbs."""
-    for command in (demo, train, propose, review, learn, backtest, export, status):
-        app.command(command)
-    app.command(audit)
 
 
 @contextmanager
