@@ -13,7 +13,8 @@ NAIVE = {"datetime.utcnow", "datetime.today", "date.today", "datetime.utcfromtim
 def starts_with_all(tree: ast.Module) -> bool:
     """Whether ``__all__`` comes before every other name that the module defines."""
     for node in tree.body:
-        if isinstance(node, ast.Import | ast.ImportFrom | ast.Expr):
+        for_types = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        if for_types or isinstance(node, ast.Import | ast.ImportFrom | ast.Expr):
             continue
         target = node.target if isinstance(node, ast.AnnAssign) else None
         if isinstance(node, ast.Assign):
