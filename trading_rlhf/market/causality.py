@@ -1,4 +1,7 @@
-"""A test for looking ahead: change everything after t and see whether anything up to t changes."""
+"""Tests of a feature: it does not look ahead, and the level of prices says nothing.
+
+Looking ahead shows when everything after t changes and something up to t changes with it.
+"""
 
 from dataclasses import replace
 from typing import Any
@@ -7,9 +10,12 @@ import numpy as np
 
 from trading_rlhf.errors import DataError, LookAheadError
 from trading_rlhf.market.bars import PRICE_NAMES, Bars
-from trading_rlhf.market.features import Feature
+from trading_rlhf.market.features import Feature, compute_feature
+from trading_rlhf.types import FloatArray
 
-__all__ = ["check_causal", "perturb_after"]
+__all__ = ["check_causal", "check_feature", "check_scale_invariant", "perturb_after"]
+
+_TOLERANCE = 1e-4
 
 
 def perturb_after(bars: Bars, t: int, generator: np.random.Generator) -> Bars:
@@ -68,10 +74,10 @@ def check_causal(
         raise DataError(
             f"checking {feature.name} takes {feature.lookback + 2} bars", str(n_bars), "Use more."
         )
-    before = np.asarray(feature.compute(bars), dtype=np.float64)
+    before = compute_feature(feature, bars)
     for t in generator.integers(feature.lookback, n_bars - 1, size=cuts):
         perturbed = perturb_after(bars, int(t), generator)
-        after = np.asarray(feature.compute(perturbed), dtype=np.float64)
+        after = compute_feature(feature, perturbed)
         old, new = before[: t + 1], after[: t + 1]
         changed = (old.view(np.int64) != new.view(np.int64)) & ~(np.isnan(old) & np.isnan(new))
         if changed.any():
@@ -81,3 +87,52 @@ def check_causal(
                 f"bar {row} of {bars.symbols[column]} changed with the bars after {int(t)}",
                 "Use only bars up to the one it is computed for.",
             )
+
+
+def check_scale_invariant(feature: Feature, bars: Bars, generator: np.random.Generator) -> None:
+    """Check that prices * k with volume / k leave a feature as it is, k being each asset's own.
+
+    Adjusted prices carry a factor that depends on later splits and dividends, so a feature of their
+    level would tell of these.
+
+    Args:
+        feature: the feature, registered or not.
+        bars: bars with every array the feature needs.
+        generator: draws k between 1/8 and 8.
+
+    Raises:
+        DataError: a value changed; the message names the first one.
+    """
+    k = np.exp(generator.uniform(-np.log(8.0), np.log(8.0), size=bars.shape[1]))
+    scaled: dict[str, FloatArray | None] = {
+        name: None if (array := getattr(bars, name)) is None else array * k
+        for name in (*PRICE_NAMES, "raw_close", "dividend")
+    }
+    volume = None if bars.volume is None else bars.volume / k
+    before = compute_feature(feature, bars)
+    after = compute_feature(feature, replace(bars, **scaled, volume=volume))  # type: ignore[arg-type]
+    same = np.isclose(before, after, rtol=_TOLERANCE, atol=_TOLERANCE, equal_nan=True)
+    if not same.all():
+        row, column = (int(i) for i in np.argwhere(~same)[0])
+        raise DataError(
+            f"feature {feature.name} must not depend on the level of prices",
+            f"{after[row, column]:g} instead of {before[row, column]:g} at bar {row} of "
+            f"{bars.symbols[column]} with prices times {k[column]:.3g} and volume divided by it",
+            "Use returns or ratios.",
+        )
+
+
+def check_feature(feature: Feature, bars: Bars, generator: np.random.Generator) -> None:
+    """Check all that a feature must hold: it neither looks ahead nor depends on price levels.
+
+    Args:
+        feature: the feature, registered or not.
+        bars: bars with every array the feature needs, longer than its lookback.
+        generator: draws what is changed.
+
+    Raises:
+        LookAheadError: a value depends on a later bar.
+        DataError: a value depends on the level of prices, or the feature cannot be computed.
+    """
+    check_causal(feature, bars, generator)
+    check_scale_invariant(feature, bars, generator)
