@@ -2,6 +2,16 @@
 
 from trading_rlhf.env.dynamics import MarketTensors, advance, advance_to_weights
 from trading_rlhf.env.gate import GateConfig, is_asked, is_cooling, remember_refusals, smooth_gate
+from trading_rlhf.env.orders import (
+    Orders,
+    carry,
+    is_due,
+    is_new,
+    no_orders,
+    place,
+    remove,
+    wanted_order,
+)
 from trading_rlhf.env.trading_env import TradingEnv
 from trading_rlhf.env.vector_env import Accounts, VectorMarketEnv
 
@@ -9,12 +19,20 @@ __all__ = [
     "Accounts",
     "GateConfig",
     "MarketTensors",
+    "Orders",
     "TradingEnv",
     "VectorMarketEnv",
     "advance",
     "advance_to_weights",
+    "carry",
     "is_asked",
     "is_cooling",
+    "is_due",
+    "is_new",
+    "no_orders",
+    "place",
     "remember_refusals",
+    "remove",
     "smooth_gate",
+    "wanted_order",
 ]
