@@ -2,7 +2,14 @@
 
 from trading_rlhf.market.bars import Bars, PriceHistory
 from trading_rlhf.market.causality import check_causal, perturb_after
-from trading_rlhf.market.clock import next_session, session_close, session_open, trading_sessions
+from trading_rlhf.market.clock import (
+    bar_close,
+    bar_open,
+    next_session,
+    session_close,
+    session_open,
+    trading_sessions,
+)
 from trading_rlhf.market.features import (
     DEFAULT_FEATURES,
     OHLCV_FEATURES,
@@ -33,6 +40,8 @@ __all__ = [
     "check_bars",
     "check_file",
     "check_table",
+    "bar_close",
+    "bar_open",
     "next_session",
     "session_close",
     "session_open",

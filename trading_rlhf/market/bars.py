@@ -150,6 +150,15 @@ class Bars:
         return SESSIONS_PER_YEAR * float(np.median(np.unique(sessions, return_counts=True)[1]))
 
     @cached_property
+    def interval(self) -> pd.Timedelta:
+        """How long a bar lasts: a day, or the most common distance of bars within a day."""
+        steps = np.diff(self.dates.asi8)
+        if self.dates.tz is None or not steps.size:
+            return pd.Timedelta(days=1)
+        lengths, counts = np.unique(steps, return_counts=True)
+        return pd.Timedelta(int(lengths[counts.argmax()]), unit="us")
+
+    @cached_property
     def lifetimes(self) -> npt.NDArray[np.intp]:
         """``[N, 2]`` first and last tradable row of each asset; 0 and -1 where it never traded."""
         ever = self.tradable.any(axis=0)
