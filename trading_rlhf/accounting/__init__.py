@@ -1,13 +1,31 @@
 """The law of money: fills, marks, costs and measures; pure torch."""
 
-from trading_rlhf.accounting.costs import BPS, DAYS_PER_YEAR, CostModel
+from trading_rlhf.accounting.costs import (
+    BPS,
+    DAYS_PER_YEAR,
+    CostModel,
+    ImpactModel,
+    PerAsset,
+    ShareCommission,
+)
+from trading_rlhf.accounting.execution import FillBar, limit_orders, order_costs, whole_orders
 from trading_rlhf.accounting.law import fill, mark, settle, size_at_fill
 from trading_rlhf.accounting.measures import (
     BARS_PER_YEAR,
+    alpha,
     annual_return,
     annual_volatility,
+    beta,
+    calmar_ratio,
+    conditional_value_at_risk,
+    drawdown,
+    drawdown_length,
+    hit_rate,
     max_drawdown,
+    per_bar_returns,
     sharpe_ratio,
+    sortino_ratio,
+    total_return,
 )
 
 __all__ = [
@@ -15,12 +33,29 @@ __all__ = [
     "BPS",
     "DAYS_PER_YEAR",
     "CostModel",
+    "FillBar",
+    "ImpactModel",
+    "PerAsset",
+    "ShareCommission",
+    "alpha",
     "annual_return",
     "annual_volatility",
+    "beta",
+    "calmar_ratio",
+    "conditional_value_at_risk",
+    "drawdown",
+    "drawdown_length",
     "fill",
+    "hit_rate",
+    "limit_orders",
     "mark",
     "max_drawdown",
+    "order_costs",
+    "per_bar_returns",
     "settle",
     "sharpe_ratio",
     "size_at_fill",
+    "sortino_ratio",
+    "total_return",
+    "whole_orders",
 ]
