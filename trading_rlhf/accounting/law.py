@@ -9,23 +9,24 @@ import torch
 from torch import Tensor
 
 from trading_rlhf.accounting.costs import CostModel
+from trading_rlhf.accounting.execution import FillBar, order_costs
 
 __all__ = ["fill", "mark", "size_at_fill", "settle"]
 
 
-def fill(held: Tensor, target: Tensor, costs: CostModel) -> Tensor:
+def fill(held: Tensor, target: Tensor, costs: CostModel, bar: FillBar | None = None) -> Tensor:
     """Cost of moving from held to target at the fill price.
 
     Args:
         held: ``[..., N]`` weights just before the fill (fraction of equity at the fill).
         target: ``[..., N]`` weights wanted at the fill (same unit).
         costs: the cost model.
+        bar: the bar of the fill in USD; needed where ``costs.needs_equity``.
 
     Returns:
         ``[...]`` cost (fraction of equity at the fill), paid once through ``mark``.
     """
-    change = target - held
-    return (costs.rate(change) * change.abs()).sum(-1)
+    return order_costs(target - held, costs, bar).sum(-1)
 
 
 def mark(weights: Tensor, cost: Tensor | float, returns: Tensor) -> tuple[Tensor, Tensor]:
