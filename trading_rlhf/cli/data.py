@@ -1,4 +1,4 @@
-"""``trading-rlhf data``: fetch bars, check a file, list the features."""
+"""``trading-rlhf data``: fetch bars, check a file, features and simulated markets."""
 
 from datetime import date
 from pathlib import Path
@@ -7,7 +7,7 @@ import pandas as pd
 from cyclopts import App
 
 from trading_rlhf.cli.console import print_frame, print_json, print_line, progress_bars
-from trading_rlhf.services.market_data import check_data, fetch_data, list_features
+from trading_rlhf.services.market_data import check_data, fetch_data
 
 __all__ = ["data"]
 
@@ -68,16 +68,13 @@ def check(source: str, /, *, json: bool = False, limit: int = 40) -> int:
     return 1 if refused else 0
 
 
-@data.command
-def features(*, json: bool = False) -> int:
-    """List the registered features with their formulas.
-
-    Args:
-        json: print JSON.
-    """
-    rows = list_features()
-    if json:
-        print_json(rows)
-    else:
-        print_frame("Features", pd.DataFrame(rows).set_index("name"))
-    return 0
+data.command(
+    "trading_rlhf.cli.features:features",
+    name="features",
+    help="List the features, check that none looks ahead, or report what they say about returns.",
+)
+data.command(
+    "trading_rlhf.cli.data_make:make",
+    name="make",
+    help="Make bars of a simulated market and write them to a file.",
+)

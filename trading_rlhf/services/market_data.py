@@ -9,7 +9,6 @@ import pandas as pd
 from trading_rlhf.market import (
     check_bars,
     check_file,
-    default_registry,
     fetch_bars,
     load_sample,
     sample_names,
@@ -18,7 +17,7 @@ from trading_rlhf.market import (
 from trading_rlhf.services.runs import system_clock
 from trading_rlhf.types import JsonDict, Progress
 
-__all__ = ["check_data", "fetch_data", "list_features"]
+__all__ = ["check_data", "fetch_data"]
 
 
 def fetch_data(
@@ -59,17 +58,3 @@ def check_data(source: str) -> tuple[pd.DataFrame, bool]:
     bundled = source in sample_names()
     report = check_bars(load_sample(source)) if bundled else check_file(source)
     return report.findings, report.refused
-
-
-def list_features() -> list[JsonDict]:
-    """Name, label, lookback and formula of every registered feature."""
-    registry = default_registry()
-    return [
-        {
-            "name": feature.name,
-            "label": feature.label,
-            "bars": feature.lookback,
-            "formula": feature.formula,
-        }
-        for feature in (registry.get(name) for name in registry.names())
-    ]

@@ -26,8 +26,8 @@ def bootstrap_bars(
     expected length is ``block`` bars; after the last bar comes the first again. All assets of a bar
     are drawn together, with their returns, gaps, ranges, missing bars and USD volume: prices are
     chained by the drawn returns from close to close, and each drawn bar is its original with prices
-    times k and volume divided by k. Bars within a day are drawn by whole sessions, so that overnight
-    gaps stay overnight.
+    times k and volume divided by k. Bars within a day are drawn by whole sessions, so that gaps
+    over night stay over night.
 
     Only the given bars are used: pass the training period, ``bars.window(start, stop)``, or what
     is drawn tells of the test period. An asset that lists late is missing wherever an earlier bar

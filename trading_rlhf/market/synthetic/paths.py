@@ -63,18 +63,19 @@ def session_dates(
 def correlated(
     generator: np.random.Generator, shape: tuple[int, ...], correlation: float | FloatArray
 ) -> FloatArray:
-    """Draw ``[..., N]`` standard normals, any two assets with the same correlation (or ``[..., 1]``).
+    """Draw ``[..., N]`` standard normals; any two assets of a row have the same correlation.
 
-    z = sqrt(rho) * common + sqrt(1 - rho) * own
+    z = sqrt(rho) * common + sqrt(1 - rho) * own, where rho is one number or ``[..., 1]``.
 
     Raises:
         DataError: the correlation is not within 0 and 1.
     """
-    if not np.all((0.0 <= np.asarray(correlation)) & (np.asarray(correlation) <= 1.0)):
+    rho = np.asarray(correlation)
+    if not ((rho >= 0.0) & (rho <= 1.0)).all():
         raise DataError("correlation must lie in 0..1", f"{correlation}", "Use 0.3.")
     z = generator.standard_normal(shape)
-    z *= np.sqrt(1.0 - correlation)
-    z += np.sqrt(correlation) * generator.standard_normal((*shape[:-1], 1))
+    z *= np.sqrt(1.0 - rho)
+    z += np.sqrt(rho) * generator.standard_normal((*shape[:-1], 1))
     return z
 
 
@@ -85,7 +86,7 @@ def bars_from_moves(generator: np.random.Generator, moves: Moves, dates: pd.Date
     day's range, as it does in markets (Karpoff 1987, The relation between price changes and trading
     volume).
     """
-    n_bars, n_assets = moves.gap.shape
+    n_assets = moves.gap.shape[1]
     close = _FIRST_PRICE * np.exp(np.cumsum(moves.gap + moves.body, axis=0))
     before = np.vstack([np.full((1, n_assets), _FIRST_PRICE), close[:-1]])
     open_ = before * np.exp(moves.gap)
@@ -111,4 +112,5 @@ def _volume(generator: np.random.Generator, width: FloatArray) -> FloatArray:
     memory = np.zeros(width.shape[1])
     for t in range(len(own)):
         memory = own[t] = _VOLUME_MEMORY * memory + own[t]
-    return np.maximum(np.round(np.exp(level + np.clip(own, -5.0, 5.0))), 1.0)
+    shares: FloatArray = np.round(np.exp(level + np.clip(own, -5.0, 5.0)))
+    return np.maximum(shares, 1.0)

@@ -1,0 +1,28 @@
+"""Simulated markets, written to files."""
+
+from pathlib import Path
+
+import numpy as np
+
+from trading_rlhf.market import synthetic_market, write_bars
+from trading_rlhf.types import JsonDict
+
+__all__ = ["make_data"]
+
+
+def make_data(name: str, n_bars: int, n_assets: int, seed: int, to: Path) -> JsonDict:
+    """Draw a simulated market and write it; the same arguments give the same file.
+
+    Returns:
+        What was made: market, bars, assets, seed, file and the hash of the bars.
+    """
+    bars = synthetic_market(name, np.random.default_rng(seed), n_bars, n_assets)
+    write_bars(bars, to)
+    return {
+        "market": name,
+        "bars": n_bars,
+        "assets": n_assets,
+        "seed": seed,
+        "file": str(to),
+        "sha256": bars.sha256,
+    }
