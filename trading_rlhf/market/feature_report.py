@@ -147,8 +147,8 @@ def _score(
             f"{len(by_date)} of them with a feature and a later return",
             "Use a longer history or a shorter horizon.",
         )
-    deviation = by_date.to_numpy(dtype=np.float64) - by_date.mean()
-    error = _error_of_sum(deviation, horizon - 1) / len(by_date)
+    ic = np.asarray(by_date, dtype=np.float64)
+    error = _error_of_sum(ic - ic.mean(), horizon - 1) / len(ic)
     returns, spread_error = _quantiles(values, later, across, n_quantiles, horizon)
     return FeatureScore(
         feature=name,
