@@ -8,6 +8,7 @@ import torch
 
 from trading_rlhf.accounting import BPS, CostModel, fill, mark, settle, size_at_fill
 from trading_rlhf.broker import Books, Order, PaperBroker
+from trading_rlhf.broker.prices import decision_bar
 from trading_rlhf.errors import BrokerError, LookAheadError
 from trading_rlhf.market import Bars, load_sample, session_close, session_open
 
@@ -334,7 +335,8 @@ def test_bars_within_a_day_fill_too(make_signal) -> None:
     close = np.array([[100.0], [101.0], [102.0], [103.0]])
     bars = Bars(times, ("AAPL",), close, close, close, close, None)
     broker = PaperBroker(FREE, 1e6)
-    known = datetime(2026, 1, 5, 16, tzinfo=UTC)
+    # The bar that starts at 16:00 is known at 17:00.
+    known = datetime(2026, 1, 5, 17, tzinfo=UTC)
     signal = make_signal(
         known_at=known, decided_at=known, valid_until=known + timedelta(hours=1), held=0.0,
         target=0.5, price=101.0,
@@ -344,3 +346,6 @@ def test_bars_within_a_day_fill_too(make_signal) -> None:
     (done,) = broker.advance(bars, 2).fills
     assert done.reference == pytest.approx(102.0)
     assert done.at == datetime(2026, 1, 5, 17, tzinfo=UTC)
+    assert decision_bar(bars, known) == 1
+    assert decision_bar(bars, known - timedelta(minutes=1)) == 0
+    assert decision_bar(bars, datetime(2026, 1, 5, 15, 30, tzinfo=UTC)) == -1

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from trading_rlhf.errors import BrokerError
-from trading_rlhf.market import Bars, session_close, session_open
+from trading_rlhf.market import Bars, bar_close, bar_open
 from trading_rlhf.types import BoolArray, FloatArray
 
 __all__ = [
@@ -73,12 +73,11 @@ def session_prices(bars: Bars, t: int) -> SessionPrices:
     fillable = moved if bars.volume is None else moved & (bars.volume[t] > 0)
     latest = np.where(present, t, before)
     raw_close = np.where(latest >= 0, bars.raw_close[latest, columns], np.nan)
-    date = bars.dates[t]
     return SessionPrices(
         session=session_label(bars, t),
-        fill_at=_fill_time(bars, date),
-        close_at=_close_time(date),
-        days=(date - bars.dates[t - 1]) / pd.Timedelta(days=1),
+        fill_at=bar_open(bars, t) if bars.has_open else bar_close(bars, t),
+        close_at=bar_close(bars, t),
+        days=(bars.dates[t] - bars.dates[t - 1]) / pd.Timedelta(days=1),
         overnight=np.where(moved, fill / previous - 1.0, 0.0),
         intraday=np.where(moved, close / fill - 1.0, 0.0),
         fillable=np.asarray(fillable),
@@ -112,23 +111,18 @@ def share_ratio(
 
 def decision_bar(bars: Bars, known_at: datetime) -> int:
     """Return the last bar that was known at a time, -1 where there is none."""
-    moment = pd.Timestamp(known_at)
     if bars.dates.tz is None:
         moment = pd.Timestamp(known_at.astimezone(_NEW_YORK).date())
-    return int(bars.dates.searchsorted(moment, side="right")) - 1
+    else:
+        moment = pd.Timestamp(known_at)
+    t = int(bars.dates.searchsorted(moment, side="right")) - 1
+    # A bar within a day is labelled by its start and known at its end.
+    while bars.dates.tz is not None and t >= 0 and bar_close(bars, t) > known_at:
+        t -= 1
+    return t
 
 
 def session_label(bars: Bars, t: int) -> str:
     """Return the date of bar t as text, its time within a day included."""
     date = bars.dates[t]
     return date.isoformat() if date.tzinfo else f"{date:%Y-%m-%d}"
-
-
-def _fill_time(bars: Bars, date: pd.Timestamp) -> datetime:
-    if date.tzinfo or not bars.has_open:
-        return _close_time(date)
-    return session_open(date)
-
-
-def _close_time(date: pd.Timestamp) -> datetime:
-    return date.to_pydatetime() if date.tzinfo else session_close(date)

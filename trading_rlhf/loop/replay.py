@@ -26,7 +26,7 @@ from trading_rlhf.env import remember_refusals
 from trading_rlhf.feedback import ReviewDesk
 from trading_rlhf.loop.asking import simulate_answers
 from trading_rlhf.loop.context import Context
-from trading_rlhf.market import session_close
+from trading_rlhf.market import bar_close
 from trading_rlhf.proposals import Book, Proposal, TradeTensors
 from trading_rlhf.reward import ModelDesk, RewardModel
 from trading_rlhf.store import canonical_json, heads
@@ -79,7 +79,7 @@ def replay(
     sessions = range(n_bars - config.replay.sessions, n_bars)
     try:
         for number, t in enumerate(sessions, start=1):
-            context.clock.moment = session_close(context.bars.dates[t])
+            context.clock.moment = bar_close(context.bars, t)
             advanced = advance_session(context.store, broker, context.bars, t, costs=config.costs)
             outcome.fills += len(advanced.fills)
             outcome.equity.append(broker.account().equity)

@@ -13,15 +13,10 @@ from torch import Tensor
 from trading_rlhf.accounting import CostModel
 from trading_rlhf.agent import Policy
 from trading_rlhf.env import is_asked
-from trading_rlhf.market import (
-    Bars,
-    FeatureRegistry,
-    next_session,
-    session_close,
-    session_open,
-)
+from trading_rlhf.market import Bars, FeatureRegistry, bar_close
 from trading_rlhf.proposals.explain import occlusion, top_reasons
 from trading_rlhf.proposals.proposal import Mode, Proposal
+from trading_rlhf.proposals.times import fill_time
 
 __all__ = ["HORIZON", "Book", "ProposalMaker", "portfolio_weights"]
 
@@ -58,6 +53,7 @@ class ProposalMaker:
         policy_id: its checkpoint.
         costs: gives the expected cost.
         min_trade: smallest proposed change (fraction of equity).
+        delay: bars that a review takes: an order decided at t fills at t + 1 + delay.
     """
 
     market_name: str
@@ -69,6 +65,7 @@ class ProposalMaker:
     policy_id: str
     costs: CostModel
     min_trade: float
+    delay: int = 0
 
     def at(
         self,
@@ -167,11 +164,8 @@ class ProposalMaker:
         )
 
     def _times(self, t: int) -> tuple[datetime, datetime]:
-        """When bar t closes, and the first moment after it at which an order can fill."""
-        date = self.bars.dates[t]
-        following = self.bars.dates[t + 1] if t + 1 < len(self.bars.dates) else next_session(date)
-        opens = session_open if self.bars.has_open else session_close
-        return session_close(date), opens(following)
+        """When bar t closes, and when an order fills once its review is over."""
+        return bar_close(self.bars, t), fill_time(self.bars, t + 1 + self.delay)
 
     def _raw_close(self, t: int, asset: int) -> float:
         raw = self.bars.raw_close if self.bars.raw_close is not None else self.bars.close

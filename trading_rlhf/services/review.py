@@ -8,7 +8,7 @@ from typing import Final
 from trading_rlhf.errors import ReviewError
 from trading_rlhf.feedback import Answer, QueueItem, ReviewDesk, Verdict
 from trading_rlhf.feedback import Progress as DeskProgress
-from trading_rlhf.market import PriceHistory, load_bars, session_close
+from trading_rlhf.market import PriceHistory, bar_close, load_bars
 from trading_rlhf.proposals import Proposal
 from trading_rlhf.services.results import summary
 from trading_rlhf.services.review_chart import CHART_BARS, MEAN_BARS
@@ -174,7 +174,7 @@ class ReviewService:
         """Return the bars up to the decision, from the very bars it was decided on."""
         bars, t = self._bars, proposal.bar
         known = proposal.symbol in bars.symbols and t < len(bars.dates)
-        if not known or session_close(bars.dates[t]) != proposal.known_at:
+        if not known or bar_close(bars, t) != proposal.known_at:
             raise ReviewError(
                 "a trade is shown on the bars that it was decided on",
                 f"data in {self._run.path} that has changed since",
