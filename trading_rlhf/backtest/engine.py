@@ -1,5 +1,6 @@
 """Backtest target weights: every strategy of a batch through the law, bar by bar."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,11 +14,25 @@ from trading_rlhf.accounting import (
     CostModel,
     annual_return,
     annual_volatility,
+    hit_rate,
     max_drawdown,
+    per_bar_returns,
     settle,
     sharpe_ratio,
+    sortino_ratio,
+    total_return,
 )
-from trading_rlhf.env import MarketTensors, advance, advance_to_weights
+from trading_rlhf.env.dynamics import Ledger, MarketTensors, Session, trade_session
+from trading_rlhf.env.orders import (
+    Orders,
+    carry,
+    is_due,
+    is_new,
+    no_orders,
+    place,
+    remove,
+    wanted_order,
+)
 from trading_rlhf.errors import AccountingError
 from trading_rlhf.market import Bars
 from trading_rlhf.types import FloatArray
@@ -41,8 +56,10 @@ class BacktestResult:
         symbols: N assets.
         equity: ``[B, T]`` marked at the close, starts at 1.0.
         weights: ``[B, T, N]`` held at the close (fraction of equity).
-        traded: ``[B, T, N]`` change of weight ordered at the close of t (fraction of equity);
-            with ``size_at="fill"`` measured from the close's weights.
+        traded: ``[B, T, N]`` change of weight ordered at the close of t (fraction of equity), when
+            its review is over; with ``size_at="fill"`` measured from the close's weights.
+        filled: ``[B, T, N]`` what filled in session t (fraction of equity at the fill).
+        costs: ``[B, T]`` what trades and delistings cost in session t (same unit).
         measures: one row per strategy; fractions, yearly where the name says so.
         engine: which implementation ran.
     """
@@ -52,6 +69,8 @@ class BacktestResult:
     equity: FloatArray
     weights: FloatArray
     traded: FloatArray
+    filled: FloatArray
+    costs: FloatArray
     measures: pd.DataFrame
     engine: str
 
@@ -63,11 +82,16 @@ def run_backtest(
     size_at: SizeAt = "close",
     device: str = "cpu",
     max_gross: float | None = None,
+    *,
+    equity_usd: float = 1e6,
+    delay: int = 0,
+    ledger: Ledger = "adjusted",
+    market: MarketTensors | None = None,
 ) -> BacktestResult:
     """Run strategies that target weights.
 
-    ``targets[b, t]`` is decided at the close of bar t and filled at the open of t+1 (at the close
-    of t+1 where bars have no open). The targets of the last bar fill nothing.
+    ``targets[b, t]`` is decided at the close of bar t and filled at the open of t+1+delay (at the
+    close where bars have no open). Targets whose fill lies beyond the last bar fill nothing.
 
     Args:
         bars: prices.
@@ -78,83 +102,170 @@ def run_backtest(
         device: torch device.
         max_gross: limit of gross exposure; buys and new shorts scale down to it. None is 0.98 for
             "close" and no limit for "fill".
+        equity_usd: equity at the first bar, for rules in USD.
+        delay: bars of review between decision and fill. With "close" orders wait as in
+            ``env.orders``; with "fill" each bar's targets apply so much later.
+        ledger: "adjusted" earns dividends in the returns, "raw" pays them in cash.
+        market: used instead of the one built from bars: the same assets under other conditions.
 
     Raises:
-        AccountingError: targets have the wrong shape or infinite entries, or bars are too few.
+        AccountingError: targets have the wrong shape or infinite entries, bars are too few, or a
+            setting is out of range.
     """
     batch = _check_targets(bars, targets, device)
+    _check_settings(equity_usd, delay)
     costs = costs if costs is not None else CostModel()
-    empty = np.zeros((*bars.shape, 1), dtype=np.float32)
-    market = MarketTensors.from_bars(bars, empty, device)
+    if market is None:
+        empty = np.zeros((*bars.shape, 1), dtype=np.float32)
+        market = MarketTensors.for_costs(bars, empty, costs, device, ledger=ledger)
     limit = _DEFAULT_MAX_GROSS if max_gross is None and size_at == "close" else max_gross
-    held = torch.zeros_like(batch[:, 0])
-    equity = torch.ones(batch.shape[0], dtype=torch.float64, device=device)
-    curve, weights, traded = [equity], [held], []
-    for t in range(bars.shape[0] - 1):
-        now = torch.tensor(t, device=device)
-        hold = batch[:, t].isnan() | (equity <= 0).unsqueeze(-1)
-        change = torch.where(hold, 0.0, batch[:, t] - held)
-        if limit is not None:
-            change = settle(held, change, limit) - held
-        if size_at == "close":
-            held, growth = advance(market, now, held, change, costs)
+    trade = _trade_shares if size_at == "close" else _trade_weights
+    path = trade(market, batch, costs, limit, equity_usd, delay)
+    return path.result(bars, costs, device)
+
+
+class _Path:
+    """Accounts of B strategies, and what happened to them bar by bar."""
+
+    def __init__(self, start: Tensor) -> None:
+        self.held = torch.zeros_like(start)
+        self.equity = torch.ones_like(start[:, 0])
+        nothing, free = torch.zeros_like(start), torch.zeros_like(self.equity)
+        self._rows = [(self.equity, self.held, nothing, nothing, free)]
+
+    def add(self, ordered: Tensor, session: Session) -> None:
+        """Take over a session, and what was ordered at the close before it."""
+        self.held, self.equity = session.held, self.equity * session.growth
+        self._rows.append((self.equity, self.held, ordered, session.filled, session.cost))
+
+    def result(self, bars: Bars, costs: CostModel, device: str) -> BacktestResult:
+        """Stack the bars ``[B, T]`` or ``[B, T, N]`` and measure the curves."""
+        equity, weights, ordered, filled, paid = (
+            torch.stack(column, 1) for column in zip(*self._rows, strict=True)
+        )
+        # An order stands at the close at which it was made.
+        traded = ordered.roll(-1, 1)
+        table = measure(equity, weights, traded, costs, paid=paid, bars_per_year=bars.bars_per_year)
+        return BacktestResult(
+            bars.dates, bars.symbols, equity.cpu().numpy(), weights.cpu().numpy(),
+            traded.cpu().numpy(), filled.cpu().numpy(), paid.cpu().numpy(),
+            table, f"torch reference on {device}",
+        )  # fmt: skip
+
+
+def _trade_shares(
+    market: MarketTensors,
+    targets: Tensor,
+    costs: CostModel,
+    limit: float | None,
+    equity_usd: float,
+    delay: int,
+) -> _Path:
+    """Orders sized in shares at the close; they wait for their review."""
+    path = _Path(targets[:, 0])
+    orders = no_orders(path.held)
+    for t in range(market.shape[0] - 1):
+        now = torch.tensor(t, device=targets.device)
+        target = torch.where((path.equity <= 0).unsqueeze(-1), torch.nan, targets[:, t])
+        if delay:
+            change, orders = _release(orders, path.held, target, delay)
         else:
-            target = torch.where(hold, torch.nan, held + change)
-            held, growth = advance_to_weights(market, now, held, target, costs)
-        equity = equity * growth
-        curve.append(equity)
-        weights.append(held)
-        traded.append(change)
-    traded.append(torch.zeros_like(held))
-    path = torch.stack(curve, 1)
-    holding, orders = torch.stack(weights, 1), torch.stack(traded, 1)
-    table = measure(path, holding, orders, costs)
-    return BacktestResult(
-        bars.dates, bars.symbols, path.cpu().numpy(), holding.cpu().numpy(),
-        orders.cpu().numpy(), table, f"torch reference on {device}",
-    )  # fmt: skip
+            change = torch.where(target.isnan(), 0.0, target - path.held)
+        if limit is not None:
+            change = settle(path.held, change, limit) - path.held
+        usd = path.equity * equity_usd
+        session = trade_session(market, now, path.held, costs, change=change, equity=usd)
+        if delay:
+            orders = carry(orders, market, now, session.growth)
+        path.add(change, session)
+    return path
 
 
-def measure(equity: Tensor, weights: Tensor, traded: Tensor, costs: CostModel) -> pd.DataFrame:
+def _trade_weights(
+    market: MarketTensors,
+    targets: Tensor,
+    costs: CostModel,
+    limit: float | None,
+    equity_usd: float,
+    delay: int,
+) -> _Path:
+    """Targets of the equity at the fill; under a delay they apply so many bars later."""
+    path = _Path(targets[:, 0])
+    for t in range(market.shape[0] - 1):
+        now = torch.tensor(t, device=targets.device)
+        target = targets[:, t - delay] if t >= delay else torch.full_like(path.held, torch.nan)
+        target = torch.where((path.equity <= 0).unsqueeze(-1), torch.nan, target)
+        change = torch.where(target.isnan(), 0.0, target - path.held)
+        if limit is not None:
+            change = settle(path.held, change, limit) - path.held
+        target = torch.where(target.isnan(), torch.nan, path.held + change)
+        usd = path.equity * equity_usd
+        session = trade_session(market, now, path.held, costs, target=target, equity=usd)
+        path.add(change, session)
+    return path
+
+
+def _release(orders: Orders, held: Tensor, target: Tensor, delay: int) -> tuple[Tensor, Orders]:
+    """Put the wanted changes under review; return those whose review is over, and the others."""
+    wanted = wanted_order(orders, held, target)
+    orders = place(orders, wanted, is_new(orders, wanted), 1.0, delay)
+    due = is_due(orders)
+    return torch.where(due, orders.pending, 0.0), remove(orders, due)
+
+
+def measure(
+    equity: Tensor,
+    weights: Tensor,
+    traded: Tensor,
+    costs: CostModel,
+    *,
+    paid: Tensor | None = None,
+    bars_per_year: float = BARS_PER_YEAR,
+) -> pd.DataFrame:
     """Measures of equity curves.
 
     Args:
         equity: ``[B, T]``.
         weights: ``[B, T, N]`` held at the close (fraction of equity).
         traded: ``[B, T, N]`` ordered changes (fraction of equity).
-        costs: prices the turnover.
+        costs: prices the turnover where ``paid`` is None.
+        paid: ``[B, T]`` what trades cost in each session (fraction of equity).
+        bars_per_year: bars in a year.
 
     Returns:
         One row per strategy: total_return, annual_return, volatility, sharpe, sortino,
         max_drawdown, turnover (sum of absolute changes a bar), cost (fraction of equity a year),
         exposure (mean gross), hit_rate (share of bars with profit among bars with exposure).
     """
-    before = equity[:, :-1]
-    alive = before > 0
-    returns = torch.where(alive, equity[:, 1:] / torch.where(alive, before, 1.0) - 1.0, 0.0)
-    downside = returns.clamp(max=0).square().mean(-1).sqrt()
+    returns = per_bar_returns(equity)
     exposed = weights[:, 1:].abs().sum(-1) > 1e-9
-    hits = ((returns > 0) & exposed).sum(-1).double() / exposed.sum(-1).clamp(min=1)
     # Orders of the last bar fill nothing: there are as many trading bars as returns.
     orders = traded[:, :-1]
-    paid = (costs.rate(orders) * orders.abs()).sum(-1).mean(-1)
-    scale = BARS_PER_YEAR**0.5
-    sortino = torch.where(downside > 0, returns.mean(-1) / downside.clamp(min=1e-18) * scale, 0.0)
+    cost = (costs.rate(orders) * orders.abs()).sum(-1) if paid is None else paid[:, 1:]
     columns = {
-        "total_return": equity[:, -1] - 1.0,
-        "annual_return": annual_return(equity),
-        "volatility": annual_volatility(returns),
-        "sharpe": sharpe_ratio(returns),
-        "sortino": sortino,
+        "total_return": total_return(equity),
+        "annual_return": annual_return(equity, bars_per_year),
+        "volatility": annual_volatility(returns, bars_per_year),
+        "sharpe": sharpe_ratio(returns, bars_per_year),
+        "sortino": sortino_ratio(returns, bars_per_year),
         "max_drawdown": max_drawdown(equity),
         "turnover": orders.abs().sum(-1).mean(-1),
-        "cost": paid * BARS_PER_YEAR,
+        "cost": cost.mean(-1) * bars_per_year,
         "exposure": weights.abs().sum(-1).mean(-1),
-        "hit_rate": hits,
+        "hit_rate": hit_rate(returns, exposed),
     }
     table = pd.DataFrame({name: value.cpu().numpy() for name, value in columns.items()})
     table.index.name = "strategy"
     return table
+
+
+def _check_settings(equity_usd: float, delay: int) -> None:
+    if not (math.isfinite(equity_usd) and equity_usd > 0):
+        raise AccountingError(
+            "equity_usd must be positive and finite", str(equity_usd), "Give the account in USD."
+        )
+    if delay < 0:
+        raise AccountingError("delay must be zero or more bars", str(delay), "Give whole bars.")
 
 
 def _check_targets(bars: Bars, targets: FloatArray | Tensor, device: str) -> Tensor:

@@ -280,41 +280,46 @@ def trade_session(
     (``target``).
     """
     now = t + 1
-    overnight = market.overnight[now]
     carry = costs.accrual(held, market.days[now])
     if market.dividends is not None:
         carry = carry - (held * market.dividends[now]).sum(-1)
-    at_fill, night = mark(held, carry, overnight)
+    at_fill, night = mark(held, carry, market.overnight[now])
     bar = _fill_bar(market, t, costs, equity, night) if costs.needs_equity else None
     if target is not None:
-        hold = target.isnan() | (night <= 0).unsqueeze(-1)
-        wanted = torch.where(hold, at_fill, target)
-        if costs.whole_shares and bar is not None:
-            order = whole_orders(wanted - at_fill, at_fill, bar.equity, bar.price)
-            wanted = at_fill + order
+        wanted = _sized_at_fill(target, at_fill, night, costs, bar)
     elif change is not None:
         if costs.whole_shares and market.liquidity is not None and equity is not None:
             change = whole_orders(change, held, equity, market.liquidity.close[t])
-        wanted = size_at_fill(change, at_fill, 1.0 + overnight, night)
+        wanted = size_at_fill(change, at_fill, 1.0 + market.overnight[now], night)
     else:
         raise ValueError("either change or target")
     wanted = torch.where(market.fillable[now], wanted, at_fill)
-    base, lost = at_fill, None
+    lost = None
     if market.delists and market.delisted is not None:
         gone = market.delisted[now]
         lost = (at_fill.abs() * gone).sum(-1) * costs.delisting_haircut
-        base, wanted = torch.where(gone, 0.0, at_fill), torch.where(gone, 0.0, wanted)
+        at_fill, wanted = torch.where(gone, 0.0, at_fill), torch.where(gone, 0.0, wanted)
+    scale = 1.0 if market.cost_scale is None else market.cost_scale[now]
     if costs.cash_account or costs.impact is not None:
-        cash = 1.0 - base.sum(-1) - (0.0 if lost is None else lost)
-        scale = 1.0 if market.cost_scale is None else market.cost_scale[now]
-        wanted = limit_orders(base, wanted, costs, bar, cash, scale)
-    cost = fill(base, wanted, costs, bar)
+        cash = 1.0 - at_fill.sum(-1) - (0.0 if lost is None else lost)
+        wanted = limit_orders(at_fill, wanted, costs, bar, cash, scale)
+    cost = fill(at_fill, wanted, costs, bar)
     if market.cost_scale is not None:
-        cost = cost * market.cost_scale[now]
+        cost = cost * scale
     if lost is not None:
         cost = cost + lost
     after, day = mark(wanted, cost, market.intraday[now])
-    return Session(after, night * day, wanted - base, cost, carry, night)
+    return Session(after, night * day, wanted - at_fill, cost, carry, night)
+
+
+def _sized_at_fill(
+    target: Tensor, at_fill: Tensor, night: Tensor, costs: CostModel, bar: FillBar | None
+) -> Tensor:
+    """Weights that targets of the equity at the fill lead to; NaN and ruin hold."""
+    wanted = torch.where(target.isnan() | (night <= 0).unsqueeze(-1), at_fill, target)
+    if costs.whole_shares and bar is not None:
+        return at_fill + whole_orders(wanted - at_fill, at_fill, bar.equity, bar.price)
+    return wanted
 
 
 def _fill_bar(
