@@ -1,5 +1,7 @@
 """The walk under the hard gate: what is shown, what executes, what is remembered, what it cost."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -112,7 +114,7 @@ def walked_to(weight: float) -> Position:
     flat = start_position(1, 1, 3, torch.float64)
     held = flat.held.clone()
     held[..., 0] = weight
-    return Position(held, flat.cooldown, flat.entry)
+    return replace(flat, held=held)
 
 
 def test_a_trade_without_a_price_now_is_not_shown():

@@ -193,14 +193,16 @@ def test_small_trades_are_not_proposed():
     assert not env.accounts.cooldown.any()
 
 
-def test_the_desk_sees_the_settled_trade():
+def test_the_desk_sees_the_whole_wish_and_cash_is_settled_after_it():
+    """What passes may be scaled down, never up: the desk has approved every share that trades."""
     desk = Desk(1.0, 1.0, 1.0)
     env = make(random_bars(3, n_bars=12), np.zeros((12, 3, 1)), desk=desk)
     env.reset(options={"start": 0})
-    env.step(np.array([[1.0, 1.0, 1.0]]))
+    *_, info = env.step(np.array([[1.0, 1.0, 1.0]]))
     _, held, target = desk.asked[0]
     assert not held.any()
-    assert float(target.sum()) == pytest.approx(0.98)
+    assert target[0].tolist() == [1.0, 1.0, 1.0]
+    assert float(info["executed"].sum()) == pytest.approx(0.98)
 
 
 def test_refused_sales_leave_no_cash_for_approved_purchases():

@@ -2,25 +2,27 @@
 
 Back-propagation through a short rollout of the simulated market (Freeman et al. 2021, Brax,
 arXiv 2106.13281, section 4), for S stacked policies at once. With a desk, the trades it would
-refuse shrink in the rollout itself: profit counts only on what executes.
+refuse shrink in the rollout itself: profit counts only on what executes, when it executes.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from trading_rlhf.accounting import CostModel, settle
+from trading_rlhf.accounting import CostModel
 from trading_rlhf.agent.policy import Policy
 from trading_rlhf.env import (
     GateConfig,
     MarketTensors,
     advance,
-    is_cooling,
-    remember_refusals,
-    smooth_gate,
+    carry,
+    draw_answers,
+    no_orders,
+    review,
 )
 from trading_rlhf.errors import ConfigError
 from trading_rlhf.types import Desk, RewardFn
@@ -90,6 +92,7 @@ def train(
     anchor: Policy | None = None,
     until: int | None = None,
     on_step: Callable[[int], None] | None = None,
+    capital: float = 1e6,
 ) -> Training:
     """Run gradient steps up to ``until`` (or the configured number).
 
@@ -101,10 +104,11 @@ def train(
         config: settings.
         reward_fn: what is maximised per step.
         desk: probability of approval for each proposed trade; None executes everything.
-        gate: how the desk acts; needed with a desk.
+        gate: how the desk acts and how long its reviews take, which holds without a desk, too.
         anchor: policy from which the trust region is measured.
         until: stop after this many iterations in all.
         on_step: called with the iteration after each step.
+        capital: equity at the start of a rollout (USD), for costs in USD.
 
     Returns:
         The same training.
@@ -127,8 +131,9 @@ def train(
             group["lr"] = rate
         window = _draw_windows(bars, config, training.generator)
         rewards, shift = _rollout(
-            training.policy, market, window, costs, reward_fn, desk, gate, anchor
-        )
+            training.policy, market, window, costs, reward_fn, desk, gate, anchor,
+            training.generator, capital,
+        )  # fmt: skip
         training.optimizer.zero_grad()
         # Rewards are basis points of growth; the factor keeps Adam's epsilon negligible.
         (-1000.0 * rewards).sum().backward()  # type: ignore[no-untyped-call]
@@ -159,55 +164,48 @@ def _rollout(
     desk: Desk | None,
     gate: GateConfig,
     anchor: Policy | None,
+    generator: torch.Generator,
+    capital: float,
 ) -> tuple[Tensor, Tensor]:
     """Mean reward per step ``[S]`` and the distance ``[S]`` from the anchor's targets."""
     features = market.features[window]
     encoded = policy.encode(features)
     n_assets = features.shape[-2]
-    shape = (policy.members, window.shape[0], n_assets)
+    shape = torch.Size((policy.members, window.shape[0], n_assets))
     with torch.no_grad():
         equal = torch.full(shape, 1.0 / (n_assets + 1))
         held = policy.decide(encoded[:, :, 0], equal).target
         anchored = anchor.encode(features[:, -2]) if anchor is not None else None
-    cooldown = torch.zeros(shape)
+    orders, cooldown = no_orders(held), torch.zeros(shape)
+    equity = torch.full(shape[:2], capital) if costs.needs_equity else None
     total = torch.zeros(shape[:2])
     shift = torch.zeros(policy.members)
     horizon = window.shape[1] - 1
     for step in range(horizon):
-        decision = policy.decide(encoded[:, :, step + 1], held)
-        change = decision.target - held
-        executed, approval, cooldown = _gated(
-            change, held, features[:, step + 1], cooldown, desk, gate
-        )
-        executed = settle(held, executed, policy.config.max_gross) - held
+        t = window[:, step + 1]
+        # A new target is compared with what is held and ordered, so that is what it starts from.
+        own = held if gate.immediate else held + orders.pending
+        target = policy.decide(encoded[:, :, step + 1], own).target
         if anchor is not None and anchored is not None and step == horizon - 2:
             with torch.no_grad():
-                other = anchor.decide(anchored, held).target
-                shift = (decision.target - other).abs().sum(-1).mean(-1)
-        held, growth = advance(market, window[:, step + 1], held, executed, costs)
-        total = total + reward_fn(growth.clamp(min=1e-6).log(), change, approval)
+                other = anchor.decide(anchored, own).target
+                shift = (target - other).abs().sum(-1).mean(-1)
+        ask = None if desk is None else partial(desk, features[:, step + 1], held)
+        answer = review(
+            held, orders, cooldown, target, gate, policy.config.max_gross,
+            min_trade=0.0, ask=ask, soft=True, answered=draw_answers(gate, shape, generator),
+        )  # fmt: skip
+        held, growth = advance(market, t, held, answer.executed, costs, equity)
+        orders, cooldown = answer.orders, answer.cooldown
+        change = answer.change
+        if not gate.immediate:
+            orders = carry(orders, market, t, growth, gate.oldest_wait)
+            # Each proposal counts once, not again at every close at which it waits.
+            change = torch.where(answer.shown, change, 0.0)
+        if equity is not None:
+            equity = equity * growth
+        total = total + reward_fn(growth.clamp(min=1e-6).log(), change, answer.approval)
     return (total / horizon).mean(-1), shift
-
-
-def _gated(
-    change: Tensor,
-    held: Tensor,
-    features: Tensor,
-    cooldown: Tensor,
-    desk: Desk | None,
-    gate: GateConfig,
-) -> tuple[Tensor, Tensor | None, Tensor]:
-    """Shrink each change by the smooth gate; refused sides rest, without gradient."""
-    if desk is None:
-        return change, None, cooldown
-    approval = desk(features, held, held + change)
-    with torch.no_grad():
-        resting = is_cooling(cooldown, change)
-        asked = (change.abs() >= gate.min_trade) & ~resting
-        refused = asked & (approval <= gate.threshold)
-        cooldown = remember_refusals(cooldown, change, refused, gate.cooldown)
-    executed = torch.where(resting, 0.0, change * smooth_gate(approval, gate))
-    return executed, approval, cooldown
 
 
 def _clip_each(policy: Policy, limit: float) -> None:

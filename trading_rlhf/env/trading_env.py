@@ -6,8 +6,10 @@ import gymnasium
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from trading_rlhf.accounting import CostModel
+from trading_rlhf.env.observations import Handle
 from trading_rlhf.env.vector_env import VectorMarketEnv
 from trading_rlhf.market import Bars
 from trading_rlhf.types import JsonDict
@@ -15,11 +17,11 @@ from trading_rlhf.types import JsonDict
 __all__ = ["TradingEnv"]
 
 
-class TradingEnv(gymnasium.Env[npt.NDArray[np.float32], npt.NDArray[np.float32]]):
+class TradingEnv(gymnasium.Env[Any, npt.NDArray[np.float32]]):
     """``gymnasium.make("trading_rlhf/Market-v0", bars=bars, costs=costs)``.
 
-    Every argument after ``costs`` is one of ``VectorMarketEnv``; observations, actions and rewards
-    are described there.
+    Every argument after ``costs`` is one of ``VectorMarketEnv``; observations, actions, rewards
+    and what ``info`` holds are described there.
     """
 
     def __init__(self, bars: Bars, costs: CostModel | None = None, **settings: Any) -> None:
@@ -31,21 +33,28 @@ class TradingEnv(gymnasium.Env[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 
     def reset(
         self, *, seed: int | None = None, options: JsonDict | None = None
-    ) -> tuple[npt.NDArray[np.float32], JsonDict]:
-        """Start an episode; returns obs ``[D]`` and info."""
+    ) -> tuple[Any, JsonDict]:
+        """Start an episode; returns obs and info."""
         super().reset(seed=seed)
         obs, info = self._batch.reset(seed=seed, options=options)
-        return obs[0].cpu().numpy(), {"t": int(info["t"][0])}
+        return _first_row(obs), {name: _number(value) for name, value in info.items()}
 
-    def step(
-        self, action: npt.NDArray[np.float32]
-    ) -> tuple[npt.NDArray[np.float32], float, bool, bool, JsonDict]:
-        """Decide ``[N]`` target weights at the close of t; returns obs ``[D]``, reward, flags."""
+    def step(self, action: npt.NDArray[np.float32]) -> tuple[Any, float, bool, bool, JsonDict]:
+        """Decide ``[N]`` target weights at the close of t; returns obs, reward, flags, info."""
         obs, reward, terminated, truncated, info = self._batch.step(torch.as_tensor(action)[None])
-        details = {
-            "t": int(info["t"][0]),
-            "equity": float(info["equity"][0]),
-            "executed": info["executed"][0].cpu().numpy(),
-        }
+        details = {name: _number(value) for name, value in info.items() if value is not None}
         ended, cut = bool(terminated[0]), bool(truncated[0])
-        return obs[0].cpu().numpy(), float(reward[0]), ended, cut, details
+        return _first_row(obs), float(reward[0]), ended, cut, details
+
+
+def _first_row(obs: Tensor | Handle) -> Any:
+    """The only account's observation in numpy."""
+    if isinstance(obs, dict):
+        return {name: value[0].cpu().numpy() for name, value in obs.items()}
+    return obs[0].cpu().numpy()
+
+
+def _number(batch: Tensor) -> Any:
+    """The only account's value: a Python number, or an array where it has several."""
+    value = batch[0].cpu()
+    return value.item() if value.ndim == 0 else value.numpy()

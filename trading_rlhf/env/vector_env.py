@@ -1,6 +1,5 @@
 """B simulated accounts on one market, stepped together on a device."""
 
-from dataclasses import dataclass, replace
 from typing import Any
 
 import gymnasium
@@ -10,44 +9,37 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
-from trading_rlhf.accounting import CostModel, settle
-from trading_rlhf.env.dynamics import MarketTensors, advance
-from trading_rlhf.env.gate import GateConfig, is_asked, remember_refusals
-from trading_rlhf.errors import AccountingError, DataError
+from trading_rlhf.accounting import CostModel
+from trading_rlhf.env.accounts import Accounts, fresh_accounts
+from trading_rlhf.env.dynamics import MarketTensors
+from trading_rlhf.env.gate import GateConfig, draw_answers
+from trading_rlhf.env.objective import ConstraintConfig, ObjectiveConfig, violations
+from trading_rlhf.env.observations import (
+    Handle,
+    Observation,
+    full_observation,
+    handle_of,
+    observation_space,
+)
+from trading_rlhf.env.transition import Rules, Transition, transition
+from trading_rlhf.errors import AccountingError, ConfigError, DataError
 from trading_rlhf.market import DEFAULT_FEATURES, Bars, compute_features, warmup
 from trading_rlhf.types import Desk, FloatArray, JsonDict
 
-__all__ = ["VectorMarketEnv", "Accounts"]
-
-
-@dataclass(frozen=True)
-class Accounts:
-    """State of B accounts; the market itself is shared and never copied.
-
-    Attributes:
-        t: ``[B]`` bar whose close was last observed.
-        start: ``[B]`` first bar of the episode.
-        held: ``[B, N]`` weights at that close (fraction of equity).
-        cooldown: ``[B, N]`` bars for which a refused side is not proposed, signed by side.
-        equity: ``[B]`` equity relative to the episode's start.
-    """
-
-    t: Tensor
-    start: Tensor
-    held: Tensor
-    cooldown: Tensor
-    equity: Tensor
+__all__ = ["VectorMarketEnv"]
 
 
 class VectorMarketEnv(VectorEnv[Any, Any, Any]):
     """Gymnasium vector environment over ``MarketTensors``, tensors in and out.
 
     The action is a target weight per asset (fraction of equity), decided at the close of t and
-    filled at the next open. The observation is ``[B, N*F + 2*N + 1]`` float32: features, held
-    weights, cool-down counters (fraction of their length) and free cash. The reward is
-    log(equity_{t+1} / equity_t) at closes. An episode is truncated after ``episode_length`` bars
-    or at the last bar, and terminated by ruin. A finished episode restarts at its next step
-    (gymnasium's NEXT_STEP autoreset).
+    filled at the next open, or ``gate.delay`` bars later. Observations are described in
+    ``observations.py``. The reward is log(equity_{t+1} / equity_t) at closes, or what the objective
+    says. An episode is truncated after ``episode_length`` bars or at the last bar, and terminated
+    by ruin. A finished episode restarts at its next step (gymnasium's NEXT_STEP autoreset): that
+    action is ignored, its reward is 0.
+
+    A step has static shapes and never waits for the device.
 
     Args:
         bars: prices; also the source of the default features.
@@ -58,10 +50,20 @@ class VectorMarketEnv(VectorEnv[Any, Any, Any]):
         first_bar: earliest start; None is the features' warm-up.
         long_only: actions in [0, 1] instead of [-1, 1].
         max_gross: limit of gross exposure (fraction of equity).
-        desk: approval gate; a trade with p at or below the gate's threshold does not happen.
-        gate: threshold, cool-down and smallest trade.
+        desk: approval gate; what it refuses does not happen and its side rests.
+        gate: threshold, cool-down, smallest trade, and how long a review takes.
         device: torch device.
         dtype: precision of money.
+        soft_gate: the smooth gate of training instead of the hard decision.
+        observation: "full", or "handle" for ``gather``.
+        market: used in place of the one made from bars; it has its own features.
+        capital: equity at the start of an episode (USD), for rules in USD.
+        objective: weights of the reward; None is log growth.
+        limits: limits whose breaches are reported in ``info``.
+
+    Raises:
+        DataError: market, features or episode do not fit the bars.
+        ConfigError: the observation is neither "full" nor "handle", or capital not positive.
     """
 
     def __init__(
@@ -79,156 +81,201 @@ class VectorMarketEnv(VectorEnv[Any, Any, Any]):
         gate: GateConfig | None = None,
         device: str = "cpu",
         dtype: torch.dtype = torch.float64,
+        soft_gate: bool = False,
+        observation: Observation = "full",
+        market: MarketTensors | None = None,
+        capital: float = 1e6,
+        objective: ObjectiveConfig | None = None,
+        limits: ConstraintConfig | None = None,
     ) -> None:
-        self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
-        if features is None:
+        _check_settings(observation, capital)
+        costs = costs if costs is not None else CostModel()
+        if market is None and features is None:
             features = compute_features(bars)
             first_bar = warmup(DEFAULT_FEATURES) if first_bar is None else first_bar
-        self.market = MarketTensors.from_bars(bars, features, device, dtype)
-        self.costs = costs if costs is not None else CostModel()
-        self.gate = gate if gate is not None else GateConfig()
-        self.desk, self.max_gross, self.dtype = desk, max_gross, dtype
+        self.market = _market_of(bars, costs, market, features, device, dtype)
         self.first_bar = first_bar or 0
-        n_bars, n_assets = self.market.shape
-        longest = n_bars - 1 - self.first_bar
-        self.episode_length = longest if episode_length is None else episode_length
-        if not 1 <= self.episode_length <= longest:
-            raise DataError(
-                f"an episode must fit into the {longest} bars after the first start",
-                f"episode_length={self.episode_length}, {n_bars} bars, first_bar={self.first_bar}",
-                "Pass more bars or a shorter episode.",
-            )
-        self.num_envs = num_envs
+        self.episode_length = _length(self.market.shape[0], self.first_bar, episode_length)
+        self.rules = Rules(
+            costs, gate if gate is not None else GateConfig(), max_gross, self.episode_length,
+            self.first_bar, self.market.shape[0] - 1 - self.episode_length, desk, soft_gate,
+            capital, objective, limits,
+        )  # fmt: skip
+        self.num_envs, self.dtype, self.observation = num_envs, dtype, observation
         self.torch_device = torch.device(device)
-        self._generator = torch.Generator(device="cpu")
-        self._define_spaces(n_assets, features.shape[2], 0.0 if long_only else -1.0)
-        self.accounts = self._fresh(torch.arange(num_envs) * 0 + self.first_bar)
-        self._done = torch.zeros(num_envs, dtype=torch.bool, device=self.torch_device)
+        self._chance = torch.Generator(device="cpu")
+        self._answers = torch.Generator(device=device)
+        self._infinite = torch.zeros((), dtype=torch.bool, device=device)
+        self._define_spaces(0.0 if long_only else -1.0)
+        self.accounts = self._fresh(torch.full((num_envs,), self.first_bar))
 
-    def _define_spaces(self, n_assets: int, n_features: int, lowest: float) -> None:
-        size = n_assets * n_features + 2 * n_assets + 1
-        self.single_observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (size,), np.float32)
+    def _define_spaces(self, lowest: float) -> None:
+        self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
+        n_assets = self.market.shape[1]
+        self.single_observation_space = observation_space(
+            self.market, self.rules.gate, self.observation, self.dtype
+        )
         self.single_action_space = gymnasium.spaces.Box(lowest, 1.0, (n_assets,), np.float32)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
 
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: JsonDict | None = None
-    ) -> tuple[Tensor, JsonDict]:
+    ) -> tuple[Tensor | Handle, JsonDict]:
         """Start B episodes at random bars.
 
         Args:
-            seed: seeds the environment's generator; a list uses its first entry.
+            seed: seeds the environment's generators; a list uses its first entry.
             options: ``{"start": bar}`` starts every episode there.
 
         Returns:
-            obs ``[B, D]`` and an info dict with ``t`` ``[B]``.
+            obs and an info dict with ``t`` ``[B]``.
+
+        Raises:
+            DataError: an episode cannot start at that bar.
+            AccountingError: on a device other than the CPU, an earlier action was infinite.
         """
+        infinite, self._infinite = self._infinite, torch.zeros_like(self._infinite)
+        self._refuse_infinite(infinite)
         first = seed[0] if isinstance(seed, list) else seed
         if first is not None:
-            self._generator.manual_seed(first)
-        if options and "start" in options:
-            start = torch.full((self.num_envs,), int(options["start"]))
-            latest = self.market.shape[0] - 1 - self.episode_length
-            if not self.first_bar <= int(options["start"]) <= latest:
-                raise DataError(
-                    f"an episode must start at a bar from {self.first_bar} to {latest}",
-                    str(options["start"]),
-                    "Choose a start in that range.",
-                )
-        else:
-            start = self._draw_starts()
-        self.accounts = self._fresh(start)
-        self._done = torch.zeros_like(self._done)
+            self._chance.manual_seed(first)
+            self._answers.manual_seed(first)
+        self.accounts = self._fresh(self._starts(options))
         return self._observe(), {"t": self.accounts.t}
 
-    def step(self, actions: Tensor | FloatArray) -> tuple[Tensor, Tensor, Tensor, Tensor, JsonDict]:
+    def step(
+        self, actions: Tensor | FloatArray
+    ) -> tuple[Tensor | Handle, Tensor, Tensor, Tensor, JsonDict]:
         """Decide at the close of t and move to the close of t+1.
 
         Args:
-            actions: ``[B, N]`` target weights (fraction of equity); NaN holds.
+            actions: ``[B, N]`` target weights (fraction of equity); NaN leaves held and pending.
 
         Returns:
-            obs ``[B, D]``, reward ``[B]``, terminated ``[B]``, truncated ``[B]``, info with
-            ``t``, ``equity``, ``approval`` (None without a desk) and ``executed`` ``[B, N]``.
+            obs, reward ``[B]``, terminated ``[B]``, truncated ``[B]`` and info: ``t`` and
+            ``equity`` ``[B]``, ``approval`` (None without a desk) and ``executed`` ``[B, N]``;
+            with an objective or limits also ``drawdown``, ``exposure`` and ``turnover`` ``[B]``,
+            with limits ``violations`` ``[B, 3]``.
 
         Raises:
-            AccountingError: an action is infinite or of the wrong shape.
+            AccountingError: actions have the wrong shape, or on the CPU one is infinite. Another
+                device is not waited for: there an infinite action is reported by ``reset``.
         """
-        restart = self._done
-        # A finished account may stand at the last bar; it only restarts, so any bar will do.
-        now = self.accounts
-        before = replace(now, t=torch.where(restart, now.start, now.t))
-        change, approval, cooldown = self._decide(before, self._check(actions))
-        held, growth = advance(self.market, before.t, before.held, change, self.costs)
-        moved = Accounts(before.t + 1, before.start, held, cooldown, before.equity * growth)
-        self.accounts = self._where(restart, self._fresh(self._draw_starts()), moved)
-        terminated = (growth <= 0) & ~restart
-        truncated = (moved.t - moved.start >= self.episode_length) & ~restart & ~terminated
-        self._done = terminated | truncated
-        reward = torch.where(restart, 0.0, growth.clamp(min=1e-12).log())
-        info = {
-            "t": self.accounts.t,
-            "equity": self.accounts.equity,
-            "approval": approval,
-            "executed": torch.where(restart.unsqueeze(-1), 0.0, change),
+        moved = self._move(self._check(actions))
+        self.accounts = moved.accounts
+        info = self._report(moved)
+        return self._observe(), moved.reward, moved.terminated, moved.truncated, info
+
+    def gather(self, handle: Handle) -> Tensor:
+        """Return the full observation ``[B, D]`` float32 that a handle stands for."""
+        return full_observation(self.market, self.rules.gate, handle)
+
+    def _move(self, target: Tensor) -> Transition:
+        """One step of all accounts."""
+        gate = self.rules.gate
+        answered = draw_answers(gate, target.shape, self._answers)
+        return transition(self.market, self.rules, self.accounts, target, answered)
+
+    def _observe(self) -> Tensor | Handle:
+        handle = handle_of(self.accounts)
+        return self.gather(handle) if self.observation == "full" else handle
+
+    def _report(self, moved: Transition) -> JsonDict:
+        info: JsonDict = {
+            "t": moved.accounts.t,
+            "equity": moved.accounts.equity,
+            "approval": moved.approval,
+            "executed": moved.executed,
         }
-        return self._observe(), reward, terminated, truncated, info
+        if moved.outcome is not None:
+            for name in ("drawdown", "exposure", "turnover"):
+                info[name] = getattr(moved.outcome, name)
+            if self.rules.limits is not None:
+                info["violations"] = violations(moved.outcome, self.rules.limits)
+        return info
 
     def _check(self, actions: Tensor | FloatArray) -> Tensor:
         target = torch.as_tensor(actions, dtype=self.dtype, device=self.torch_device)
-        if target.shape != self.accounts.held.shape or bool(target.isinf().any()):
-            raise AccountingError(
-                f"target weights must be finite and of shape {tuple(self.accounts.held.shape)}",
-                f"shape {tuple(target.shape)} with {int(target.isinf().sum())} infinite",
-                "Pass one weight per asset; NaN holds a position.",
-            )
+        if target.shape != self.accounts.held.shape:
+            raise self._bad_action(f"shape {tuple(target.shape)}")
+        infinite = target.isinf().any()
+        if self.torch_device.type == "cpu":
+            self._refuse_infinite(infinite)
+        else:
+            self._infinite |= infinite
         return target
 
-    def _decide(self, now: Accounts, target: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Executed change ``[B, N]``, approval and cool-down after the gate and settlement."""
-        target = torch.where(target.isnan(), now.held, target)
-        change = settle(now.held, target - now.held, self.max_gross) - now.held
-        if self.desk is None:
-            return change, None, now.cooldown
-        approval = self.desk(self.market.features[now.t], now.held, now.held + change)
-        asked = is_asked(now.cooldown, change, self.gate.min_trade)
-        refused = asked & (approval <= self.gate.threshold)
-        cooldown = remember_refusals(now.cooldown, change, refused, self.gate.cooldown)
-        allowed = torch.where(asked & ~refused, change, 0.0)
-        return settle(now.held, allowed, self.max_gross) - now.held, approval, cooldown
+    def _refuse_infinite(self, infinite: Tensor) -> None:
+        if bool(infinite):
+            raise self._bad_action("an infinite one")
 
-    def _observe(self) -> Tensor:
-        now = self.accounts
-        length = max(self.gate.cooldown, 1)
-        parts = [
-            self.market.features[now.t].flatten(1),
-            now.held,
-            now.cooldown / length,
-            1.0 - now.held.sum(-1, keepdim=True),
-        ]
-        return torch.cat([part.to(torch.float32) for part in parts], -1)
-
-    def _draw_starts(self) -> Tensor:
-        latest = self.market.shape[0] - 1 - self.episode_length
-        return torch.randint(
-            self.first_bar, latest + 1, (self.num_envs,), generator=self._generator
+    def _bad_action(self, got: str) -> AccountingError:
+        return AccountingError(
+            f"target weights must be finite and of shape {tuple(self.accounts.held.shape)}",
+            got,
+            "Pass one weight per asset; NaN holds a position.",
         )
+
+    def _starts(self, options: JsonDict | None) -> Tensor:
+        """First bars ``[B]``, drawn or as asked for."""
+        first, last = self.rules.first_start, self.rules.last_start
+        if not options or "start" not in options:
+            return torch.randint(first, last + 1, (self.num_envs,), generator=self._chance)
+        start = int(options["start"])
+        if not first <= start <= last:
+            raise DataError(
+                f"an episode must start at a bar from {first} to {last}",
+                str(start),
+                "Choose a start in that range.",
+            )
+        return torch.full((self.num_envs,), start)
 
     def _fresh(self, start: Tensor) -> Accounts:
-        start = start.to(self.torch_device)
-        empty = torch.zeros(
-            (self.num_envs, self.market.shape[1]), dtype=self.dtype, device=self.torch_device
-        )
-        return Accounts(start, start, empty, empty, torch.ones_like(empty[:, 0]))
+        stream = torch.randint(1, 2**31 - 1, (self.num_envs,), generator=self._chance)
+        start, stream = start.to(self.torch_device), stream.to(self.torch_device)
+        return fresh_accounts(start, stream, self.market.shape[1], self.dtype)
 
-    @staticmethod
-    def _where(restart: Tensor, fresh: Accounts, moved: Accounts) -> Accounts:
-        row = restart.unsqueeze(-1)
-        return Accounts(
-            torch.where(restart, fresh.t, moved.t),
-            torch.where(restart, fresh.start, moved.start),
-            torch.where(row, fresh.held, moved.held),
-            torch.where(row, fresh.cooldown, moved.cooldown),
-            torch.where(restart, fresh.equity, moved.equity),
+
+def _check_settings(observation: str, capital: float) -> None:
+    if observation not in ("full", "handle"):
+        raise ConfigError(
+            'the observation must be "full" or "handle"', repr(observation), "Choose one."
         )
+    if not 0 < capital < float("inf"):
+        raise ConfigError("capital must be positive (USD)", str(capital), "Choose another.")
+
+
+def _market_of(
+    bars: Bars,
+    costs: CostModel,
+    market: MarketTensors | None,
+    features: np.ndarray | None,
+    device: str,
+    dtype: torch.dtype,
+) -> MarketTensors:
+    """The given market, or one made from bars and features."""
+    if market is None:
+        if features is None:
+            raise ValueError("either a market or features")
+        return MarketTensors.for_costs(bars, features, costs, device, dtype)
+    if features is not None or market.shape != bars.shape:
+        raise DataError(
+            f"a market must have the bars' shape {bars.shape} and comes with its own features",
+            f"shape {market.shape}" + (" and features beside it" if features is not None else ""),
+            "Leave features out, and make the market from these bars.",
+        )
+    return market.to(dtype)
+
+
+def _length(n_bars: int, first_bar: int, episode_length: int | None) -> int:
+    """Bars per episode, which must fit after the first start."""
+    longest = n_bars - 1 - first_bar
+    length = longest if episode_length is None else episode_length
+    if not 1 <= length <= longest:
+        raise DataError(
+            f"an episode must fit into the {longest} bars after the first start",
+            f"episode_length={length}, {n_bars} bars, first_bar={first_bar}",
+            "Pass more bars or a shorter episode.",
+        )
+    return length
