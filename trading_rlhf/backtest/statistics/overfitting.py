@@ -22,7 +22,8 @@ _MOST_BLOCKS = 20
 
 _SCORES_AT_ONCE = 1_000_000
 _ROUNDING = 1e-12
-_TIE = 1e-9
+_TIE = 1e-10
+"""Sharpe ratios per bar closer than this are equal: matrix products round as they like."""
 
 
 @dataclass(frozen=True)
@@ -85,22 +86,22 @@ def overfitting_probability(returns: Tensor, blocks: int = 16) -> Overfitting:
 
 @dataclass(frozen=True)
 class _Moments:
-    """Sums over each block of returns less each strategy's mean, which keeps digits.
+    """Sums over each block.
 
-    ``mean`` is ``[B]``; ``sums`` and ``squares`` are ``[S, B]``; ``counts`` is ``[S]`` bars.
+    ``totals`` are of returns, ``sums`` and ``squares`` of returns less the strategy's mean, which
+    keeps the digits of the variance: ``[S, B]`` each; ``counts`` is ``[S]`` bars.
     """
 
-    mean: Tensor
+    totals: Tensor
     sums: Tensor
     squares: Tensor
     counts: Tensor
 
     @classmethod
     def of(cls, returns: Tensor, blocks: int) -> "_Moments":
-        mean = returns.mean(-1)
-        parts = (returns - mean.unsqueeze(-1)).tensor_split(blocks, -1)
+        parts = (returns - returns.mean(-1, keepdim=True)).tensor_split(blocks, -1)
         return cls(
-            mean,
+            torch.stack([part.sum(-1) for part in returns.tensor_split(blocks, -1)]),
             torch.stack([part.sum(-1) for part in parts]),
             torch.stack([part.square().sum(-1) for part in parts]),
             returns.new_tensor([part.shape[-1] for part in parts]),
@@ -114,18 +115,17 @@ class _Moments:
         # Below this share of the squares there is only rounding: the strategy did not move.
         moved = residual > _ROUNDING * squares
         deviation = torch.where(moved, residual / (count - 1), 1.0).sqrt()
-        return torch.where(moved, (self.mean + sums / count) / deviation, 0.0)
+        return torch.where(moved, chosen @ self.totals / count / deviation, 0.0)
 
 
 def _score(moments: _Moments, tested: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Logit, Sharpe ratio in sample and out of sample of each split's best in sample."""
-    outside = moments.sharpe(tested)
-    best_inside, best = moments.sharpe(1.0 - tested).max(-1, keepdim=True)
+    inside, outside = moments.sharpe(1.0 - tested), moments.sharpe(tested)
+    best_inside = inside.amax(-1, keepdim=True)
+    best = (inside >= best_inside - _TIE).byte().argmax(-1, keepdim=True)
     best_outside = outside.gather(-1, best)
-    # Equal strategies may differ by rounding in the matrix product; they share the mean rank.
-    margin = _TIE * best_outside.abs()
-    below = (outside < best_outside - margin).sum(-1)
-    level = ((outside - best_outside).abs() <= margin).sum(-1)
+    below = (outside < best_outside - _TIE).sum(-1)
+    level = ((outside - best_outside).abs() <= _TIE).sum(-1)
     rank = below + (level.double() + 1) / 2
     odds = rank / (outside.shape[-1] + 1 - rank)
     return odds.log(), best_inside.squeeze(-1), best_outside.squeeze(-1)
