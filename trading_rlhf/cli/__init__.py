@@ -21,6 +21,7 @@ _VERBS = {
     "review": ("runs:review", "Open the dashboard where people answer proposals."),
     "learn": ("runs:learn", "Fit the reward model on the answers; shape a policy by it."),
     "backtest": ("runs:backtest", "Backtest a run's policies, or target weights from a file."),
+    "stress": ("stress:stress", "Run a policy through the challenges of real-world learning."),
     "export": ("runs:export", "Release approved live proposals to the embedded paper broker."),
     "users": ("users:users", "Accounts of a desk."),
     "audit": ("runs:audit", "Check the chain from data to fill."),

@@ -6,7 +6,7 @@ reinforcement learning", arXiv 1904.12901.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from trading_rlhf.accounting import CostModel
-from trading_rlhf.env.dynamics import MarketTensors
+from trading_rlhf.env.dynamics import Ledger, MarketTensors
 from trading_rlhf.env.gate import GateConfig
+from trading_rlhf.env.objective import ConstraintConfig, ObjectiveConfig
 from trading_rlhf.errors import DataError
 from trading_rlhf.market import Bars
 
@@ -38,6 +39,8 @@ class Setup:
         gate: the desk's rules.
         train_bars: bars a policy may learn from.
         test_bars: bars it is judged on; nothing is disturbed before them.
+        objective: what is scored.
+        limits: what is watched, or None.
     """
 
     bars: Bars
@@ -47,14 +50,18 @@ class Setup:
     gate: GateConfig
     train_bars: range
     test_bars: range
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    limits: ConstraintConfig | None = None
 
     def on_bars(self, bars: Bars) -> "Setup":
         """Return the setup on other bars, which both move money and are seen."""
         old = self.market
-        market = MarketTensors.from_bars(
-            bars, self.compute(bars), str(old.overnight.device), old.overnight.dtype
+        device, dtype = str(old.overnight.device), old.overnight.dtype
+        ledger: Ledger = "adjusted" if old.dividends is None else "raw"
+        market = MarketTensors.for_costs(
+            bars, self.compute(bars), self.costs, device, dtype, ledger=ledger
         )
-        return replace(self, bars=bars, market=market)
+        return replace(self, bars=bars, market=replace(market, cost_scale=old.cost_scale))
 
     def seeing(self, features: npt.NDArray[np.float32]) -> "Setup":
         """Return the setup with other features ``[T, N, F]`` in sight; money does not change."""
@@ -83,12 +90,14 @@ class Challenge(ABC):
         label: plain words.
         random: whether two draws differ.
         retrains: whether a policy has to learn anew, because its inputs or lessons change.
+        changes_task: whether the market stays and the yardstick changes.
     """
 
     name: ClassVar[str]
     label: ClassVar[str]
     random: ClassVar[bool] = False
     retrains: ClassVar[bool] = False
+    changes_task: ClassVar[bool] = False
 
     @abstractmethod
     def apply(self, setup: Setup, generator: np.random.Generator) -> Setup:
@@ -135,7 +144,7 @@ def make_setup(
             "Use more bars.",
         )
     if market is None:
-        market = MarketTensors.from_bars(bars, compute(bars))
+        market = MarketTensors.for_costs(bars, compute(bars), costs)
     return Setup(bars, compute, market, costs, gate, train_bars, test_bars)
 
 
@@ -160,7 +169,7 @@ def _each_tensor(combine: Callable[[list[Tensor]], Tensor], parts: list[Any]) ->
     if isinstance(first, Tensor):
         return combine(parts)
     if is_dataclass(first) and not isinstance(first, type):
-        names = [field.name for field in fields(first)]
+        names = [item.name for item in fields(first)]
         return replace(
             first,
             **{

@@ -12,6 +12,7 @@ import numpy as np
 from trading_rlhf.accounting import CostModel
 from trading_rlhf.env.challenge_setup import Challenge, Compute, make_setup
 from trading_rlhf.env.gate import GateConfig
+from trading_rlhf.env.objective import ConstraintConfig, ObjectiveConfig
 from trading_rlhf.env.observation_faults import (
     DroppedBars,
     IrrelevantFeatures,
@@ -20,6 +21,7 @@ from trading_rlhf.env.observation_faults import (
     ObservationNoise,
     StuckBars,
 )
+from trading_rlhf.env.task_changes import OtherAims, WatchedLimits
 from trading_rlhf.env.vector_env import VectorMarketEnv
 from trading_rlhf.env.world_changes import DriftingCosts, RegimeShift, ReviewDelay
 from trading_rlhf.errors import ConfigError
@@ -34,6 +36,15 @@ def _levels(easy: Challenge, medium: Challenge, hard: Challenge) -> dict[str, Ch
     return dict(zip(LEVELS, (easy, medium, hard), strict=True))
 
 
+def _limits(drawdown: float, exposure: float, turnover: float) -> WatchedLimits:
+    limits = ConstraintConfig(max_drawdown=drawdown, max_exposure=exposure, max_turnover=turnover)
+    return WatchedLimits(limits)
+
+
+def _aims(variance: float, turnover: float, drawdown: float) -> OtherAims:
+    return OtherAims(ObjectiveConfig(variance=variance, turnover=turnover, drawdown=drawdown))
+
+
 CHALLENGES: Final[dict[str, dict[str, Challenge]]] = {
     levels["easy"].name: levels
     for levels in (
@@ -46,6 +57,8 @@ CHALLENGES: Final[dict[str, dict[str, Challenge]]] = {
         _levels(
             RegimeShift(1.25, 0.5, -0.05), RegimeShift(1.5, 0.0, -0.1), RegimeShift(2.0, -0.5, -0.2)
         ),
+        _levels(_limits(0.3, 1.0, 0.3), _limits(0.2, 0.95, 0.15), _limits(0.1, 0.8, 0.05)),
+        _levels(_aims(1.0, 0.0, 0.0), _aims(3.0, 0.003, 0.0), _aims(5.0, 0.01, 0.02)),
         _levels(IrrelevantFeatures(10), IrrelevantFeatures(20), IrrelevantFeatures(50)),
         _levels(LimitedHistory(0.5), LimitedHistory(0.25), LimitedHistory(0.1)),
     )
@@ -108,5 +121,7 @@ def challenge_env(
         market=setup.market,
         gate=setup.gate,
         first_bar=setup.train_bars.start,
+        objective=setup.objective,
+        limits=setup.limits,
         **settings,
     )

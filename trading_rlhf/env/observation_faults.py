@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from trading_rlhf.env.challenge_setup import Challenge, Setup
@@ -222,9 +221,9 @@ def _changed(
 def _volatility(bars: Bars) -> FloatArray:
     """``[T, N]`` standard deviation of log returns up to each bar; 0 where unknown."""
     close = pd.DataFrame(np.where(bars.tradable, bars.close, np.nan)).ffill()
-    weighted = np.log(close).diff().ewm(halflife=_HALF_LIFE).std()
-    result: npt.NDArray[np.float64] = np.nan_to_num(weighted.to_numpy(dtype=np.float64))
-    return result
+    moves = np.diff(np.log(close.to_numpy()), axis=0, prepend=np.nan)
+    weighted = pd.DataFrame(moves).ewm(halflife=_HALF_LIFE).std()
+    return np.asarray(np.nan_to_num(weighted.to_numpy()))
 
 
 def _often(chance: float, length: int) -> str:

@@ -30,7 +30,9 @@ class ReviewDelay(Challenge):
     def apply(self, setup: Setup, generator: np.random.Generator) -> Setup:
         """Set the gate's delay."""
         del generator
-        return replace(setup, gate=setup.gate.model_copy(update={"delay": self.bars}))
+        patience = max(setup.gate.expiry, self.bars)
+        gate = setup.gate.model_copy(update={"delay": self.bars, "expiry": patience})
+        return replace(setup, gate=gate)
 
     def describe(self) -> str:
         """Say how long."""
@@ -94,8 +96,7 @@ class RegimeShift(Challenge):
     def describe(self) -> str:
         """Say what becomes of volatility, drift and persistence."""
         return (
-            f"volatility x{self.volatility:g}, drift x{self.drift:g}, "
-            f"carry-over {self.persistence:+g}"
+            f"volatility x{self.volatility:g}, drift x{self.drift:g}, carry {self.persistence:+g}"
         )
 
     def _shifted(self, bars: Bars, start: int) -> Bars:
@@ -114,11 +115,8 @@ class RegimeShift(Challenge):
         def moved(prices: FloatArray) -> FloatArray:
             # Every price of a bar moves alike, so that the high stays above the low.
             inside = np.log(prices / previous)
-            return np.where(
-                moving,
-                previous * np.exp(offset + self.volatility * inside + shift),
-                prices * np.exp(offset),
-            )
+            there = previous * np.exp(offset + self.volatility * inside + shift)
+            return np.asarray(np.where(moving, there, prices * np.exp(offset)))
 
         columns: dict[str, Any] = {
             name: moved(array) for name in PRICE_NAMES if (array := getattr(bars, name)) is not None

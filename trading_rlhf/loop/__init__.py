@@ -21,6 +21,8 @@ from trading_rlhf.loop.reporting import (
     verdict_sentences,
     write_summary,
 )
+from trading_rlhf.loop.stress import Stressed, StressPlan, record_stress, stress
+from trading_rlhf.loop.stress_report import stress_sentences, stress_table, write_stress
 from trading_rlhf.loop.training import shape_policies, store_policy, train_base
 
 __all__ = [
@@ -30,6 +32,8 @@ __all__ = [
     "Learned",
     "Replayed",
     "SettableClock",
+    "StressPlan",
+    "Stressed",
     "answered_trades",
     "arm_summary",
     "catch_up",
@@ -43,6 +47,7 @@ __all__ = [
     "open_context",
     "out_of_sample_quality",
     "placebo_models",
+    "record_stress",
     "release",
     "require_database",
     "require_run",
@@ -53,8 +58,12 @@ __all__ = [
     "simulated_desk",
     "single_user",
     "store_policy",
+    "stress",
+    "stress_sentences",
+    "stress_table",
     "train_base",
     "undisturbed_walks",
+    "write_stress",
     "verdict_sentences",
     "write_summary",
 ]
