@@ -30,7 +30,7 @@ from trading_rlhf.env.orders import (
     remove,
     wanted_order,
 )
-from trading_rlhf.env.review import Reviewed, review
+from trading_rlhf.env.reviewing import Reviewed, review
 from trading_rlhf.env.trading_env import TradingEnv
 from trading_rlhf.env.transition import Rules, Transition, transition
 from trading_rlhf.env.vector_env import VectorMarketEnv

@@ -16,7 +16,7 @@ from trading_rlhf.env.dynamics import MarketTensors, advance
 from trading_rlhf.env.gate import GateConfig
 from trading_rlhf.env.objective import ConstraintConfig, ObjectiveConfig, Outcome, score
 from trading_rlhf.env.orders import carry
-from trading_rlhf.env.review import Reviewed, review
+from trading_rlhf.env.reviewing import Reviewed, review
 from trading_rlhf.types import Desk
 
 __all__ = ["Rules", "Transition", "transition"]
