@@ -24,6 +24,7 @@ from trading_rlhf.agent import (
 from trading_rlhf.agent import rollout as rollout_module
 from trading_rlhf.backtest import run_backtest
 from trading_rlhf.env import GateConfig, MarketTensors, VectorMarketEnv
+from trading_rlhf.env import reviewing as review_module
 from trading_rlhf.feedback.queue import Candidate, first
 from trading_rlhf.feedback.simulated import StyleDesk
 from trading_rlhf.market import (
@@ -263,20 +264,20 @@ def leak_in_the_env(monkeypatch: pytest.MonkeyPatch) -> str:
 
 def leak_in_the_walk(monkeypatch: pytest.MonkeyPatch) -> str:
     """Trades settled against the weights at the fill."""
-    settle = rollout_module.settle
+    settle = review_module.settle
     state = {}
     advance = rollout_module.advance
 
-    def watching(market, t, held, change, costs):
+    def watching(market, t, *accounts):
         state["night"] = market.overnight[(t + 2).clamp(max=market.shape[0] - 1)]
-        return advance(market, t, held, change, costs)
+        return advance(market, t, *accounts)
 
     def leaky(held, change, max_gross):
         night = state.get("night", torch.zeros(1))
         return settle(held, change * (1 + night), max_gross)
 
     monkeypatch.setattr(rollout_module, "advance", watching)
-    monkeypatch.setattr(rollout_module, "settle", leaky)
+    monkeypatch.setattr(review_module, "settle", leaky)
     return "walk executed"
 
 
@@ -284,8 +285,8 @@ def leak_in_the_fills(monkeypatch: pytest.MonkeyPatch) -> str:
     """Orders shown only where they will fill."""
     build = MarketTensors.from_bars.__func__
 
-    def leaky(cls, bars, features, *settings):
-        market = build(cls, bars, features, *settings)
+    def leaky(cls, bars, features, *settings, **named):
+        market = build(cls, bars, features, *settings, **named)
         market.fillable[:-1] = market.fillable[1:].clone()
         return market
 
