@@ -1,6 +1,7 @@
 """Findings name symbol, date, rule and value, and nothing is repaired."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
 import pandas as pd
@@ -11,9 +12,9 @@ from trading_rlhf.market import (
     Bars,
     check_bars,
     check_file,
-    check_table,
     load_sample,
     read_bars,
+    survivorship_note,
     trading_sessions,
     write_bars,
 )
@@ -71,11 +72,57 @@ def test_a_move_below_half_is_no_jump(factor):
     assert check_bars(replace(smooth(), **scaled_from(smooth(), 20, factor))).ok
 
 
-def test_a_jump_on_a_split_is_explained():
+def with_split(close_factor, raw_factor, ratio=2.0):
+    """Return bars whose closes move by the given factors on the day of a split."""
     split = np.ones((60, 2))
-    split[20, 0] = 2.0
-    bars = replace(smooth(), **scaled_from(smooth(), 20, 0.45), split=split)
-    assert check_bars(bars).ok
+    split[20, 0] = ratio
+    raw_close = scaled_from(smooth(), 20, raw_factor)["close"]
+    prices = scaled_from(smooth(), 20, close_factor)
+    return replace(smooth(), **prices, split=split, raw_close=raw_close)
+
+
+@pytest.mark.parametrize("ratio", [0.1, 1.5, 2.0, 7.0])
+def test_an_adjusted_close_may_move_on_the_day_of_a_split(ratio):
+    assert check_bars(with_split(1.0, 1.0 / ratio, ratio)).ok
+    assert check_bars(with_split(0.95, 0.95 / ratio, ratio)).ok
+
+
+@pytest.mark.parametrize("ratio", [0.1, 1.5, 2.0, 7.0])
+def test_closes_as_traded_are_not_taken_for_adjusted_ones(ratio):
+    report = check_bars(with_split(1.03 / ratio, 1.03 / ratio, ratio))
+    (row,) = rows(report)
+    assert row[:3] == ("AAA", f"{SESSIONS[20]:%Y-%m-%d}", "split_not_adjusted")
+    assert row[3] == pytest.approx(report.findings["value"].iloc[0])
+    assert row[4] == "refused"
+    assert report.refused
+
+
+def test_a_close_as_traded_that_was_adjusted_is_found():
+    assert [r[2] for r in rows(check_bars(with_split(1.0, 1.0)))] == ["raw_close_adjusted"]
+
+
+def test_a_split_day_without_a_bar_is_judged_on_the_next_one():
+    bars = with_split(0.5, 0.5)
+    tradable = np.ones((60, 2), bool)
+    tradable[20, 0] = False
+    found = rows(check_bars(replace(bars, tradable=tradable)))
+    assert [(r[1], r[2]) for r in found] == [
+        (f"{SESSIONS[20]:%Y-%m-%d}", "gap"),
+        (f"{SESSIONS[21]:%Y-%m-%d}", "split_not_adjusted"),
+    ]
+
+
+@pytest.mark.parametrize(("share", "found"), [(1.0, 0), (0.0, 1)])
+def test_a_dividend_that_the_close_does_not_contain_is_quarantined(share, found):
+    raw = np.array(smooth().close)
+    dividend = np.zeros((60, 2))
+    dividend[20, 0] = 3.0
+    factor = np.where(np.arange(60)[:, None] >= 20, [1.0 + share * 3.0 / raw[20, 0], 1.0], 1.0)
+    names = ("open", "high", "low", "close")
+    prices = {name: getattr(smooth(), name) * factor for name in names}
+    report = check_bars(smooth(**prices, raw_close=raw, dividend=dividend))
+    expected = ("AAA", f"{SESSIONS[20]:%Y-%m-%d}", "dividend_not_adjusted", 3.0 / raw[20, 0])
+    assert rows(report) == [(*expected, "quarantined")] * found
 
 
 def test_a_jump_over_a_missing_bar_is_found_on_the_next_bar():
@@ -84,8 +131,8 @@ def test_a_jump_over_a_missing_bar_is_found_on_the_next_bar():
     tradable[20, 0] = False
     report = check_bars(replace(bars, tradable=tradable))
     assert [(r[1], r[2]) for r in rows(report)] == [
-        (f"{SESSIONS[21]:%Y-%m-%d}", "jump"),
         (f"{SESSIONS[20]:%Y-%m-%d}", "gap"),
+        (f"{SESSIONS[21]:%Y-%m-%d}", "jump"),
     ]
 
 
@@ -131,12 +178,69 @@ def test_a_bar_on_a_holiday_is_reported_unless_another_calendar_is_given():
     assert check_bars(smooth(dates=dates), sessions=dates).ok
 
 
-def test_bars_within_a_day_are_not_compared_with_the_calendar():
-    dates = pd.date_range("2021-03-06 15:00", periods=60, freq="1h", tz="UTC")
-    volume = np.full((60, 2), 100.0)
-    volume[3, 0] = 0.0
-    report = check_bars(smooth(dates=dates, volume=volume))
-    assert rows(report) == [("AAA", "2021-03-06T18:00:00+00:00", "zero_volume", 0.0, "reported")]
+HOURS = ("09:30", "10:30", "11:30", "12:30", "13:30", "14:30", "15:30")
+
+
+def hourly(days=("2020-11-25", "2020-11-27", "2020-11-30"), hours=HOURS, **changes):
+    """Return hourly bars of two assets on whole sessions; that of 2020-11-27 closes at 13:00."""
+    given = [f"{day} {h}" for day in days for h in hours if day != "2020-11-27" or h < "13:00"]
+    dates = pd.DatetimeIndex(given).tz_localize("America/New_York").tz_convert("UTC")
+    return smooth(len(dates), dates=dates, **changes)
+
+
+def without(bars, *rows):
+    tradable = np.ones(bars.shape, bool)
+    tradable[list(rows), 1] = False
+    return replace(bars, tradable=tradable)
+
+
+def test_whole_sessions_of_hourly_bars_have_no_findings():
+    assert hourly().shape == (18, 2)
+    assert check_bars(hourly()).ok
+    clock_hours = ("09:00", "10:00", "11:00", "12:00", "13:00", "14:00", "15:00")
+    assert check_bars(hourly(hours=clock_hours)).ok
+
+
+def test_bars_missing_within_a_session_are_counted_and_whole_sessions_are_gaps():
+    found = rows(check_bars(without(hourly(), 2, 3, 5, *range(7, 11))))
+    assert found == [
+        ("BBB", "2020-11-25T16:30:00+00:00", "missing_bars", 2.0, "reported"),
+        ("BBB", "2020-11-25T19:30:00+00:00", "missing_bars", 1.0, "reported"),
+        ("BBB", "2020-11-27", "gap", 1.0, "reported"),
+    ]
+
+
+def test_a_session_that_no_asset_has_is_a_gap_within_a_day_too():
+    found = rows(check_bars(hourly(("2020-11-25", "2020-11-30"))))
+    assert [(r[0], r[1], r[2]) for r in found] == [(s, "2020-11-27", "gap") for s in ("AAA", "BBB")]
+
+
+def test_bars_after_the_close_and_on_holidays_are_extra():
+    late = hourly(("2020-11-25",), (*HOURS, "16:00", "17:00"))
+    assert rows(check_bars(late))[0] == (
+        "AAA",
+        "2020-11-25T21:00:00+00:00",
+        "outside_hours",
+        2.0,
+        "reported",
+    )
+    early = hourly(("2020-11-25",), ("08:30", *HOURS))
+    assert rows(check_bars(early))[0][1:4] == ("2020-11-25T13:30:00+00:00", "outside_hours", 1.0)
+    holiday = hourly(("2020-11-25", "2020-11-26", "2020-11-27"))
+    assert rows(check_bars(holiday))[0][1:4] == ("2020-11-26T14:30:00+00:00", "off_calendar", 7.0)
+
+
+def test_a_bar_that_still_goes_on_is_quarantined():
+    end = pd.Timestamp("2020-11-30 21:00", tz="UTC").to_pydatetime()
+    before = end - timedelta(seconds=1)
+    assert check_bars(hourly(), clock=lambda: end).ok
+    found = rows(check_bars(hourly(), clock=lambda: before))
+    expected = ("2020-11-30T20:30:00+00:00", "unfinished", "until 2020-11-30 21:00 UTC")
+    assert found == [(s, *expected, "quarantined") for s in ("AAA", "BBB")]
+    day = f"{SESSIONS[59]:%Y-%m-%d}"
+    noon = pd.Timestamp(f"{day} 12:00", tz="America/New_York").to_pydatetime()
+    found = rows(check_bars(without(smooth(), 59), clock=lambda: noon))
+    assert [(r[0], r[1], r[2]) for r in found] == [("AAA", day, "unfinished")]
 
 
 def test_an_asset_that_never_traded_is_no_finding():
@@ -152,113 +256,35 @@ def test_the_sample_has_one_finding_the_real_fall_of_apple():
     assert value == pytest.approx(-0.5187, abs=1e-4)
 
 
-HEAD = ["date", "symbol", "open", "high", "low", "close", "volume"]
-GOOD = [
-    ["2021-03-01", "AAA", "10", "11", "9", "10.5", "100"],
-    ["2021-03-02", "AAA", "10", "11", "9", "10.5", "100"],
-    ["2021-03-03", "AAA", "10", "11", "9", "10.5", "100"],
-]
-
-
-def table(*changes):
-    cells = [list(row) for row in GOOD]
-    for row, column, value in changes:
-        cells[row][HEAD.index(column)] = value
-    return pd.DataFrame(cells, columns=HEAD)
-
-
-@pytest.mark.parametrize(
-    ("change", "rule", "value"),
-    [
-        ((1, "date", "2021-02-30"), "not_a_date", "date 2021-02-30"),
-        ((1, "date", ""), "not_a_date", "date"),
-        ((1, "symbol", ""), "no_symbol", "symbol"),
-        ((1, "close", "ten"), "missing", "close ten"),
-        ((1, "open", ""), "missing", "open"),
-        ((1, "volume", ""), "missing", "volume"),
-        ((1, "low", "0"), "not_positive", "low 0"),
-        ((1, "high", "inf"), "not_positive", "high inf"),
-        ((1, "volume", "-5"), "negative", "volume -5"),
-        ((1, "close", "12"), "close_outside_range", "12"),
-        ((1, "open", "8"), "open_outside_range", "10.5"),
-        ((1, "date", "2021-03-01"), "repeated", "10.5"),
-    ],
-)
-def test_each_impossible_row_is_listed_once(change, rule, value):
-    report = check_table(table(change))
+def test_a_file_whose_closes_are_not_adjusted_is_refused(tmp_path):
+    path = tmp_path / "bars.parquet"
+    write_bars(with_split(0.5, 0.5), path)
+    report = check_file(path)
     assert report.refused
-    assert [(r[2], r[3], r[4]) for r in rows(report)] == [(rule, value, "refused")]
-    row = change[0]
-    assert report.findings["date"].iloc[0] == table(change)["date"].iloc[row]
-
-
-def test_all_impossible_rows_are_listed_not_just_the_first():
-    report = check_table(table((0, "close", "-1"), (1, "high", "8"), (2, "volume", "many")))
-    assert report.counts["not_positive"] == 1
-    assert report.counts["high_below_low"] == 1
-    assert report.counts["missing"] == 1
-    assert list(report.findings["date"].unique()) == ["2021-03-01", "2021-03-02", "2021-03-03"]
-
-
-def test_unsorted_rows_are_listed():
-    report = check_table(table().iloc[[0, 2, 1]])
-    assert [(r[1], r[2]) for r in rows(report)] == [("2021-03-02", "unsorted")]
-
-
-def test_a_good_table_has_no_findings_and_untradable_rows_may_be_blank():
-    assert check_table(table()).ok
-    blank = table((1, "close", ""), (1, "open", "")).assign(tradable=["True", "False", "True"])
-    assert check_table(blank).ok
-    assert check_table(pd.DataFrame({"date": ["2021-03-01"], "symbol": "A", "close": 1.0})).ok
-
-
-def test_a_hair_of_rounding_is_accepted_by_the_check_as_by_reading(tmp_path):
-    path = tmp_path / "bars.csv"
-    table((1, "close", "11.000000001")).to_csv(path, index=False)
-    assert not check_file(path).refused
-    assert read_bars(path).shape == (3, 1)
-
-
-def test_a_missing_column_is_an_error():
-    with pytest.raises(DataError, match="no close among"):
-        check_table(table().drop(columns="close"))
-
-
-@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_a_file_is_checked_row_by_row_and_then_as_bars(tmp_path, suffix):
-    path = tmp_path / f"bars{suffix}"
-    volume = np.array(smooth().volume)
-    volume[7, 1] = 0.0
-    write_bars(smooth(volume=volume), path)
-    assert check_file(path).counts == {"zero_volume": 1}
-    assert not check_file(path).refused
-    path = tmp_path / "bad.csv"
-    table((0, "close", "-1"), (1, "close", "x")).to_csv(path, index=False)
-    assert check_file(path).counts == {"not_positive": 1, "close_outside_range": 1, "missing": 1}
-    assert check_file(path).refused
-    with pytest.raises(DataError, match=r"bad\.csv"):
+    assert report.counts == {"split_not_adjusted": 1}
+    with pytest.raises(DataError, match="must be adjusted for splits") as caught:
         read_bars(path)
+    assert "2-for-1 split of AAA on 2021-03-29, where close is at fault" in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        (1, "date", "2021-02-30"),
-        (1, "symbol", ""),
-        (1, "close", "ten"),
-        (1, "low", "0"),
-        (1, "high", "8"),
-        (1, "volume", "-5"),
-        (1, "date", "2021-03-01"),
-        (1, "date", "2021-03-09"),
-    ],
-)
-def test_what_the_check_refuses_reading_refuses_and_the_reverse(tmp_path, change):
-    path = tmp_path / "bars.csv"
-    table().to_csv(path, index=False)
-    assert not check_file(path).refused
-    assert read_bars(path).shape == (3, 1)
-    table(change).to_csv(path, index=False)
-    assert check_file(path).refused
-    with pytest.raises(DataError):
-        read_bars(path)
+def test_an_asset_that_lists_late_is_masked_and_named():
+    note = survivorship_note(load_sample("us4"))
+    assert note == (
+        "Survivorship: 4 of 4 assets still trade at the last bar, survivors that were known when "
+        "they were chosen; listed late: GOOG (2004-08-19); none ended early, as some of any "
+        "market do."
+    )
+
+
+def test_an_asset_that_ended_early_is_no_survivor():
+    tradable = np.ones((60, 2), bool)
+    tradable[50:, 0] = False
+    note = survivorship_note(smooth(tradable=tradable))
+    assert "1 of 2 assets still trade" in note
+    assert f"ended early: AAA ({SESSIONS[49]:%Y-%m-%d})" in note
+    tradable[50] = True
+    assert "none ended early" in survivorship_note(smooth(tradable=tradable))
+    tradable[:] = False
+    assert "0 of 2 assets still trade at the last bar; none listed" in survivorship_note(
+        smooth(tradable=tradable)
+    )

@@ -77,9 +77,9 @@ def test_numbers_are_read_to_the_last_bit(write):
 
 
 def test_times_with_offsets_become_utc(write):
-    lines = ["2020-03-06T16:00:00-05:00,AAA,1", "2020-03-09T16:00:00-04:00,AAA,2"]
+    lines = ["2020-03-06T15:30:00-05:00,AAA,1", "2020-03-09T15:30:00-04:00,AAA,2"]
     bars = read_bars(write("date,symbol,close", *lines))
-    assert list(bars.dates.hour) == [21, 20]
+    assert list(bars.dates.hour) == [20, 19]
     assert str(bars.dates.tz) == "UTC"
 
 
@@ -133,7 +133,8 @@ def test_an_interrupted_write_leaves_the_old_file(make_bars, tmp_path, monkeypat
         (["date,symbol,open,high,close", "2020-01-02,AAA,1,1,1"], "no low among date"),
         ([HEAD.replace(",", ";"), "2020-01-02;AAA;1;1;1;1;1"], "no date, symbol, close among"),
         (["<html>", "<p>Page not found</p>"], "no date, symbol, close among <html>"),
-        (["date,symbol,close,Adj Close", "2020-01-02,AAA,2,1"], "with the traded one in raw_close"),
+        (["date,symbol,close,raw_close,Adj Close", "2020-01-02,AAA,2,2,1"], "got all three"),
+        (["date,symbol,close,close", "2020-01-02,AAA,2,1"], "a column may occur once; got close"),
         (["date,symbol,close,Close", "2020-01-02,AAA,2,1"], "a column may occur once; got close"),
         ([HEAD], "at least one date; got no rows"),
         ([HEAD, *ROWS[2:], *ROWS[:2]], "must ascend; got 2020-01-02 of AAA in data row 5 after"),

@@ -1,6 +1,7 @@
 """Price bars: where they come from, what they say, and when it was known."""
 
 from trading_rlhf.market.bars import Bars, PriceHistory
+from trading_rlhf.market.catalog import load_bars
 from trading_rlhf.market.causality import check_causal, check_feature, perturb_after
 from trading_rlhf.market.clock import (
     bar_close,
@@ -21,9 +22,22 @@ from trading_rlhf.market.features import (
     default_registry,
     warmup,
 )
-from trading_rlhf.market.quality import QualityReport, check_bars, check_file, check_table
-from trading_rlhf.market.sources import load_bars, load_sample, read_bars, sample_names, write_bars
-from trading_rlhf.market.splits import time_split, walk_forward
+from trading_rlhf.market.quality import (
+    QualityReport,
+    check_bars,
+    check_file,
+    check_table,
+    survivorship_note,
+)
+from trading_rlhf.market.sources import load_sample, read_bars, sample_names, write_bars
+from trading_rlhf.market.splits import (
+    CombinatorialSplits,
+    Split,
+    combinatorial_purged,
+    purge_by_exit,
+    time_split,
+    walk_forward,
+)
 from trading_rlhf.market.synthetic import (
     SYNTHETIC_NAMES,
     HestonMarket,
@@ -55,6 +69,7 @@ __all__ = [
     "check_bars",
     "check_file",
     "check_table",
+    "survivorship_note",
     "bar_close",
     "bar_open",
     "next_session",
@@ -74,6 +89,10 @@ __all__ = [
     "check_causal",
     "check_feature",
     "perturb_after",
+    "CombinatorialSplits",
+    "Split",
+    "combinatorial_purged",
+    "purge_by_exit",
     "time_split",
     "walk_forward",
     "PlantedMarket",

@@ -1,29 +1,45 @@
 """Findings about bars: what a quant should look at before trusting them. Nothing is repaired."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pandera.pandas as pa
 
-from trading_rlhf.market.bars import PRICE_NAMES, YEARS, Bars
-from trading_rlhf.market.clock import trading_sessions
+from trading_rlhf.market.actions import ignored_dividends, split_days
+from trading_rlhf.market.attendance import missing_and_extra
+from trading_rlhf.market.bars import Bars
+from trading_rlhf.market.clock import bar_close
+from trading_rlhf.market.findings import Findings, found, joined, no_findings, report_table
+from trading_rlhf.market.layouts import long_table
+from trading_rlhf.market.schema import check_rows
 from trading_rlhf.market.sources import read_table
-from trading_rlhf.market.tables import bars_from_table, named_columns
-from trading_rlhf.types import BoolArray
+from trading_rlhf.market.tables import bars_of
+from trading_rlhf.types import BoolArray, Clock, FloatArray
 
-__all__ = ["QualityReport", "check_bars", "check_file", "check_table", "long_schema"]
+__all__ = [
+    "DONE",
+    "QualityReport",
+    "check_bars",
+    "check_file",
+    "check_table",
+    "survivorship_note",
+]
 
 JUMP: Final = 0.5
 STALE: Final = 5
+_ENDED: Final = 10
 
-_Finding: TypeAlias = tuple[str, str, str, object, str]
-_COLUMNS = ["symbol", "date", "rule", "value", "action"]
-_NULL_RULES = {"date": "not_a_date", "symbol": "no_symbol"}
+DONE: Final = {
+    "refused": "refused: bars are not read until it is corrected",
+    "quarantined": "quarantined: kept as it is, for it may be real; look before using it",
+    "reported": "kept as it is",
+}
+
+_Rows: TypeAlias = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,10 +49,12 @@ class QualityReport:
     Attributes:
         findings: one row per finding with symbol, date, rule, value and action. Actions: "refused"
             (``read_bars`` refuses the file), "quarantined" (kept, but look before using it) and
-            "reported".
+            "reported"; ``DONE`` says what each means.
+        notes: what was understood or done when the table was read, one sentence each.
     """
 
     findings: pd.DataFrame
+    notes: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -54,179 +72,162 @@ class QualityReport:
         return {str(rule): int(n) for rule, n in self.findings["rule"].value_counts().items()}
 
 
-def check_file(path: str | Path) -> QualityReport:
+@dataclass(frozen=True, eq=False)
+class _Cells:
+    """The cells with a bar, asset by asset and then by date."""
+
+    rows: _Rows
+    columns: _Rows
+    close: FloatArray
+    same: BoolArray  # whether a cell follows one of the same asset; one entry less than cells
+
+
+def check_file(path: str | Path, clock: Clock | None = None) -> QualityReport:
     """Check a file of bars: first that its rows are possible, then that they are plausible.
 
+    Args:
+        path: CSV or Parquet in a layout that ``read_bars`` reads.
+        clock: the present, to find an unfinished last bar; None does not look for one.
+
     Raises:
-        DataError: the file cannot be read as a table or lacks a column.
+        DataError: the file cannot be read as a table, lacks a column, or its meaning is ambiguous.
     """
-    table = read_table(path)
-    report = check_table(table)
-    return report if report.refused else check_bars(bars_from_table(table))
+    return _check(read_table(path), Path(path).stem, clock)
 
 
 def check_table(table: pd.DataFrame) -> QualityReport:
-    """List every impossible row of a long table; ``read_bars`` would name only the first.
+    """List every impossible row of a table; ``read_bars`` would name only the first.
 
     Rules: not_a_date, no_symbol, missing (no number), not_positive, negative, high_below_low,
-    open_outside_range, close_outside_range, repeated, unsorted.
+    open_outside_range, close_outside_range, repeated, unsorted, mixed_currencies.
 
     Raises:
         DataError: a needed column is missing.
     """
-    given = named_columns(table).reset_index(drop=True)
-    if "tradable" in given:
-        words = given["tradable"].astype(str).str.strip().str.lower()
-        given = given[words != "false"].reset_index(drop=True)
-    dates = pd.to_datetime(given["date"].astype(str), format="ISO8601", errors="coerce", utc=True)
-    dates = dates.where(dates.dt.year.isin(YEARS))
-    symbols = given["symbol"].astype(str).str.strip().replace("", None)
-    names = [n for n in (*PRICE_NAMES, "volume", "raw_close") if n in given]
-    numbers = {name: pd.to_numeric(given[name], errors="coerce").astype(float) for name in names}
-    read = pd.DataFrame({"date": dates, "symbol": symbols, **numbers})
-    try:
-        long_schema(names).validate(read, lazy=True)
-    except pa.errors.SchemaErrors as error:
-        return _report(list(_refusals(error.failure_cases, given)))
-    return _report([])
+    return QualityReport(check_rows(long_table(table).table))
 
 
-def long_schema(names: list[str]) -> pa.DataFrameSchema:
-    """Return the schema of a long table with the given columns of numbers."""
-    positive = pa.Check(lambda x: (x > 0.0) & (x < np.inf), error="not_positive")
-    not_negative = pa.Check(lambda x: (x >= 0.0) & (x < np.inf), error="negative")
-    columns = {n: pa.Column(float, not_negative if n == "volume" else positive) for n in names}
-    checks = [pa.Check(_in_order, error="unsorted", ignore_na=False)]
-    if {"high", "low"} <= set(names):
-        # Asked in the negative, so that a missing number is reported once, as missing.
-        checks.append(pa.Check(lambda t: ~_above(t["low"], t["high"]), error="high_below_low"))
-        for name in ("open", "close"):
-            checks.append(
-                pa.Check(
-                    lambda t, n=name: ~(_above(t[n], t["high"]) | _above(t["low"], t[n])),
-                    error=f"{name}_outside_range",
-                )
-            )
-    return pa.DataFrameSchema(
-        {"date": pa.Column(), "symbol": pa.Column(str), **columns},
-        checks=checks,
-        unique=["date", "symbol"],
-        report_duplicates="exclude_first",
-    )
-
-
-def check_bars(bars: Bars, sessions: pd.DatetimeIndex | None = None) -> QualityReport:
+def check_bars(
+    bars: Bars, sessions: pd.DatetimeIndex | None = None, clock: Clock | None = None
+) -> QualityReport:
     """Look for bars that are possible but deserve a look.
 
-    Rules: jump (a close-to-close return beyond 50% without a split: quarantined, since it may be
-    real), zero_volume, stale (5 or more equal closes; value: how many), gap (sessions without a
-    bar between an asset's first and last; value: how many) and off_calendar (bars on no session).
+    Refused: split_not_adjusted (close falls with a split as the close as traded does) and
+    raw_close_adjusted (raw_close does not); value: the close's return.
+    Quarantined: jump (a close-to-close return beyond 50% without a split), dividend_not_adjusted
+    (close does not contain a dividend; value: its yield) and unfinished (the last bar's session or
+    hour still goes on).
+    Reported: zero_volume, stale (5 or more equal closes; value: how many), gap (sessions without a
+    bar between an asset's first and last; value: how many), off_calendar (bars on no session) and,
+    within a day, missing_bars and outside_hours (value: how many in a row, and in all).
 
     Args:
         bars: the bars.
-        sessions: days on which there should be bars; New York's if None. Bars within a day are not
-            compared with a calendar.
+        sessions: days on which there should be daily bars; New York's if None.
+        clock: the present; None does not look for an unfinished bar.
     """
-    findings: list[_Finding] = []
-    for column in range(len(bars.symbols)):
-        rows = np.flatnonzero(bars.tradable[:, column])
-        if rows.size:
-            findings += _jumps(bars, column, rows)
-            findings += _zero_volumes(bars, column, rows)
-            findings += _stale_runs(bars, column, rows)
-            if bars.dates.tz is None:
-                findings += _calendar_gaps(bars, column, rows, sessions)
-    return _report(findings)
+    cells = _cells(bars)
+    rules: tuple[Callable[[Bars, _Cells], Findings], ...] = (
+        _jumps,
+        _events,
+        _zero_volumes,
+        _stale_runs,
+    )
+    pieces = [rule(bars, cells) for rule in rules]
+    pieces += missing_and_extra(bars, sessions)
+    if clock is not None and bar_close(bars, len(bars.dates) - 1) > clock():
+        last = np.flatnonzero(bars.tradable[-1])
+        value = [f"until {bar_close(bars, len(bars.dates) - 1):%Y-%m-%d %H:%M} UTC"] * len(last)
+        rows = np.full(len(last), len(bars.dates) - 1)
+        pieces.append(found(bars, rows, last, "unfinished", value, "quarantined"))
+    return QualityReport(report_table(pieces))
 
 
-_Rows: TypeAlias = npt.NDArray[np.intp]
+def survivorship_note(bars: Bars, ended_after: int = _ENDED) -> str:
+    """Say in one sentence which assets are survivors, which listed late and which ended early.
+
+    Args:
+        bars: the bars.
+        ended_after: an asset without a bar in the last so many bars ended early; one without a bar
+            in the first so many listed late.
+    """
+    first, last = bars.lifetimes.T
+    never = last < first
+    late = (first >= ended_after) & ~never
+    early = (last < len(bars.dates) - ended_after) & ~never
+    alive = int((~early & ~never).sum())
+    parts = [
+        f"{alive} of {len(bars.symbols)} assets still trade at the last bar"
+        + (", survivors that were known when they were chosen" if alive else ""),
+        _names(bars, late, first, "listed late", "none listed late"),
+        _names(bars, early, last, "ended early", "none ended early, as some of any market do"),
+    ]
+    return f"Survivorship: {'; '.join(parts)}."
 
 
-def _jumps(bars: Bars, column: int, rows: _Rows) -> Iterator[_Finding]:
-    close = bars.close[rows, column]
-    splits = np.cumsum(bars.split[:, column] != 1.0)[rows]
-    moved = close[1:] / close[:-1] - 1.0
-    for i in np.flatnonzero((np.abs(moved) > JUMP) & (splits[1:] == splits[:-1])):
-        yield _finding(bars, column, rows[i + 1], "jump", float(moved[i]), "quarantined")
+def _names(bars: Bars, chosen: BoolArray, rows: _Rows, some: str, none: str) -> str:
+    places = np.flatnonzero(chosen)
+    if not places.size:
+        return none
+    told = [f"{bars.symbols[i]} ({bars.dates[rows[i]]:%Y-%m-%d})" for i in places[:5]]
+    rest = f" and {len(places) - 5} more" if len(places) > 5 else ""
+    return f"{some}: {', '.join(told)}{rest}"
 
 
-def _zero_volumes(bars: Bars, column: int, rows: _Rows) -> Iterator[_Finding]:
-    if bars.volume is not None:
-        for row in rows[bars.volume[rows, column] == 0.0]:
-            yield _finding(bars, column, row, "zero_volume", 0.0)
+def _check(table: pd.DataFrame, name: str, clock: Clock | None) -> QualityReport:
+    long = long_table(table, name)
+    findings = check_rows(long.table)
+    if not findings.empty:
+        return QualityReport(findings, long.notes)
+    bars, notes = bars_of(long, judge_splits=False)
+    return QualityReport(check_bars(bars, clock=clock).findings, notes)
 
 
-def _stale_runs(bars: Bars, column: int, rows: _Rows) -> Iterator[_Finding]:
-    for start, length in _runs(np.diff(bars.close[rows, column]) == 0.0):
-        if length + 1 >= STALE:
-            yield _finding(bars, column, rows[start], "stale", float(length + 1))
+def _cells(bars: Bars) -> _Cells:
+    columns, rows = np.nonzero(bars.tradable.T)
+    return _Cells(rows, columns, bars.close.T[columns, rows], columns[1:] == columns[:-1])
 
 
-def _calendar_gaps(
-    bars: Bars, column: int, rows: _Rows, sessions: pd.DatetimeIndex | None
-) -> Iterator[_Finding]:
-    dates = bars.dates[rows]
-    if sessions is None:
-        expected = trading_sessions(dates[0], dates[-1])
-    else:
-        expected = sessions[(sessions >= dates[0]) & (sessions <= dates[-1])]
-    symbol = bars.symbols[column]
-    for start, length in _runs(~expected.isin(dates)):
-        yield symbol, f"{expected[start]:%Y-%m-%d}", "gap", float(length), "reported"
-    strange = np.flatnonzero(~dates.isin(expected))
-    if strange.size:
-        yield _finding(bars, column, rows[strange[0]], "off_calendar", float(strange.size))
+def _jumps(bars: Bars, cells: _Cells) -> Findings:
+    moved = cells.close[1:] / cells.close[:-1] - 1.0
+    far = np.flatnonzero(cells.same & (np.abs(moved) > JUMP))
+    splits = np.cumsum(bars.split != 1.0, axis=0)
+    before, after = cells.rows[far], cells.rows[far + 1]
+    columns = cells.columns[far + 1]
+    plain = splits[before, columns] == splits[after, columns]
+    value = moved[far][plain].tolist()
+    return found(bars, after[plain], columns[plain], "jump", value, "quarantined")
 
 
-def _runs(flags: BoolArray) -> list[tuple[int, int]]:
-    """Return start and length of each unbroken run of true flags."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
-    return [(int(a), int(b - a)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+def _events(bars: Bars, cells: _Cells) -> Findings:  # noqa: ARG001 - one signature for all rules
+    close = np.where(bars.tradable, bars.close, np.nan)
+    rules = {"close": "split_not_adjusted", "raw_close": "raw_close_adjusted"}
+    pieces = [no_findings()]
+    for day in split_days(close, bars.raw_close, bars.split):
+        if day.fault:
+            at = np.array([day.row]), np.array([day.column])
+            pieces.append(found(bars, *at, rules[day.fault], [day.moved], "refused"))
+    ignored = ignored_dividends(close, bars.raw_close, bars.split, bars.dividend)
+    rows, columns = (np.array([cell[i] for cell in ignored], dtype=np.intp) for i in (0, 1))
+    value = [paid for _, _, paid in ignored]
+    pieces.append(found(bars, rows, columns, "dividend_not_adjusted", value, "quarantined"))
+    return joined(pieces)
 
 
-def _finding(
-    bars: Bars, column: int, row: int, rule: str, value: float, action: str = "reported"
-) -> _Finding:
-    day = bars.dates[row]
-    text = f"{day:%Y-%m-%d}" if day.tzinfo is None else day.isoformat()
-    return bars.symbols[column], text, rule, value, action
+def _zero_volumes(bars: Bars, cells: _Cells) -> Findings:
+    if bars.volume is None:
+        return no_findings()
+    zero = bars.volume.T[cells.columns, cells.rows] == 0.0
+    rows = cells.rows[zero]
+    return found(bars, rows, cells.columns[zero], "zero_volume", [0.0] * len(rows))
 
 
-def _above(one: "pd.Series[float]", other: "pd.Series[float]") -> "pd.Series[bool]":
-    """Whether one price exceeds the other by more than rounding."""
-    return one > other * (1.0 + 1e-9)
-
-
-def _in_order(table: pd.DataFrame) -> "pd.Series[bool]":
-    """Whether each row is not earlier than the row before it of the same symbol."""
-    earlier = table.groupby("symbol")["date"].diff() < pd.Timedelta(0)
-    return ~earlier
-
-
-def _refusals(cases: pd.DataFrame, given: pd.DataFrame) -> Iterator[_Finding]:
-    """Turn pandera's failure cases into one finding per row, column and rule."""
-    seen: set[tuple[Any, ...]] = set()
-    cases = cases.sort_values("index", kind="stable")
-    for place, of, check, row in cases[["schema_context", "column", "check", "index"]].to_numpy():
-        by_row, rule = place == "DataFrameSchema", str(check)
-        column = "" if by_row else str(of)
-        if rule == "multiple_fields_uniqueness":
-            rule = "repeated"
-        if rule == "not_nullable":
-            rule = _NULL_RULES.get(column, "missing")
-        if (row, column, rule) in seen:
-            continue
-        seen.add((row, column, rule))
-        value = given["close" if by_row else column].iloc[row]
-        shown = str(value) if by_row else f"{column} {value}".strip()
-        yield (
-            str(given["symbol"].iloc[row]),
-            str(given["date"].iloc[row]).removesuffix(" 00:00:00"),
-            rule,
-            shown,
-            "refused",
-        )
-
-
-def _report(findings: list[_Finding]) -> QualityReport:
-    return QualityReport(pd.DataFrame(findings, columns=_COLUMNS))
+def _stale_runs(bars: Bars, cells: _Cells) -> Findings:
+    equal = cells.same & (np.diff(cells.close) == 0.0)
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], equal, [False]]).astype(np.int8)))
+    starts, counts = edges[::2], edges[1::2] - edges[::2] + 1
+    long = counts >= STALE
+    at = starts[long]
+    return found(
+        bars, cells.rows[at], cells.columns[at], "stale", counts[long].astype(float).tolist()
+    )

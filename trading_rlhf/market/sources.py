@@ -1,12 +1,16 @@
-"""Bars from the bundled samples and from files; fetching from Yahoo is in ``yahoo``."""
+"""Bars from the bundled samples and from files; ``catalog`` finds them by name."""
 
+import csv
 import hashlib
 import os
+import re
 import tomllib
 import warnings
+from dataclasses import dataclass
 from gzip import decompress
 from importlib.metadata import PackageNotFoundError, distribution
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +21,20 @@ import pyarrow.parquet as pq
 
 from trading_rlhf.errors import DataError
 from trading_rlhf.market.bars import Bars
-from trading_rlhf.market.tables import bars_from_table, bars_to_table
+from trading_rlhf.market.layouts import field_of, long_table
+from trading_rlhf.market.tables import bars_of, bars_to_table
 
-__all__ = ["load_bars", "load_sample", "read_bars", "write_bars", "sample_names", "read_table"]
+__all__ = [
+    "load_sample",
+    "read_bars",
+    "read_bars_and_notes",
+    "write_bars",
+    "sample_names",
+    "read_table",
+]
 
 _PACKAGE = Path(__file__).resolve().parents[1]
+_NUMBER = re.compile(r"[-+]?[\d.]+(e[-+]?\d+)?", re.IGNORECASE)
 _FOLDERS = (_PACKAGE / "_samples", _PACKAGE.parent / "data")
 
 
@@ -60,30 +73,31 @@ def load_sample(name: str, folder: Path | None = None) -> Bars:
     return read_bars(path)
 
 
-def load_bars(name: str) -> Bars:
-    """Bars of a bundled sample, or of a CSV or Parquet file.
-
-    Raises:
-        DataError: there is neither, or the file is wrong.
-    """
-    return load_sample(name) if name in sample_names() else read_bars(Path(name))
-
-
 def read_bars(path: str | Path) -> Bars:
-    """Read bars from a CSV or Parquet file in long format.
+    """Read bars from a CSV or Parquet file.
 
-    Columns: date, symbol, open, high, low, close, volume; or date, symbol, close. Optional are
-    raw_close, split, dividend and tradable. Prices in open to close are adjusted for splits and
-    dividends. Nothing is repaired.
+    One row per date and symbol with the columns date, symbol, open, high, low, close, volume; or
+    date, symbol, close; or a date and one column of closes per symbol; or what yfinance returns.
+    Optional are raw_close, split, dividend, tradable and currency. Prices in open to close are
+    adjusted for splits and dividends, or come with an adjusted close. Nothing is repaired.
 
     Raises:
         DataError: the file is missing, unreadable or holds impossible bars; one sentence each.
     """
-    table = read_table(path)
+    return read_bars_and_notes(path)[0]
+
+
+def read_bars_and_notes(path: str | Path) -> tuple[Bars, tuple[str, ...]]:
+    """Read bars as ``read_bars``, and what was understood or done in one sentence each.
+
+    Raises:
+        DataError: as ``read_bars``.
+    """
+    path, table = Path(path), read_table(path)
     try:
-        return bars_from_table(table)
+        return bars_of(long_table(table, path.stem))
     except DataError as error:
-        raise DataError(f"{Path(path).name}: {error.must}", error.got, error.remedy) from None
+        raise DataError(f"{path.name}: {error.must}", error.got, error.remedy) from None
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
@@ -103,7 +117,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
 
 
 def write_bars(bars: Bars, path: str | Path) -> None:
-    """Write bars so that ``read_bars`` returns equal ones; an interrupted write leaves no file.
+    """Write bars so that ``read_bars`` returns equal ones; a kill leaves the old file or the new.
 
     Raises:
         DataError: the name ends in neither .csv nor .parquet, or the file cannot be written.
@@ -120,7 +134,11 @@ def write_bars(bars: Bars, path: str | Path) -> None:
         else:
             # Without pandas' own metadata the bytes depend on the bars and on pyarrow alone.
             plain = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata()
-            pq.write_table(plain, aside, compression="zstd")
+            place = plain.schema.get_field_index("symbol")
+            names = plain.column(place).cast(pa.string())
+            pq.write_table(plain.set_column(place, "symbol", names), aside, compression="zstd")
+        with aside.open("rb") as file:
+            os.fsync(file.fileno())
         os.replace(aside, path)
     except OSError as error:
         raise DataError(f"{path} must be writable", str(error), "Choose another path.") from None
@@ -131,29 +149,68 @@ def write_bars(bars: Bars, path: str | Path) -> None:
 def _read_csv(path: Path) -> pd.DataFrame:
     """Read every cell as text: a symbol may be called NA or TRUE, and numbers are read exactly."""
     try:
+        head = _header(path)
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            return pd.read_csv(
-                path, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig"
+            table = pd.read_csv(
+                path,
+                dtype=str,
+                keep_default_na=False,
+                index_col=False,
+                encoding="utf-8-sig",
+                header=0,
+                skiprows=range(1, head.rows),
             )
     except pd.errors.EmptyDataError:
         raise DataError(f"{path.name} must hold bars", "an empty file", "Add the data.") from None
     except pd.errors.ParserWarning:
         reason = "a row has more cells than the header"
-    except (pd.errors.ParserError, ValueError, OSError) as error:
+    except (pd.errors.ParserError, csv.Error, ValueError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
+    else:
+        fits = len(head.names) == len(table.columns)
+        return table.set_axis(list(head.names), axis=1) if fits else table
     raise DataError(
         f"{path.name} must be a CSV table", reason, "Save it as comma-separated UTF-8 text."
     )
 
 
+@dataclass(frozen=True)
+class _Header:
+    """Names of a CSV table's columns as written, and the rows that they take."""
+
+    names: tuple[object, ...]
+    rows: int
+
+
+def _header(path: Path) -> _Header:
+    """Read one row of names, or two of fields and symbols as pandas writes yfinance's tables."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        lines = list(islice(csv.reader(file), 3))
+    first = lines[0] if lines else []
+    second = lines[1] if len(lines) > 1 else []
+    corner = second[0].strip().lower() if second else "-"
+    if len(first) < 2 or len(first) != len(second) or corner not in ("", "ticker", "price"):
+        return _Header(tuple(first), 1)
+    one, other = first[1:], second[1:]
+    numbers = any(_NUMBER.fullmatch(cell.strip()) for cell in (*one, *other))
+    if numbers or not (all(map(field_of, one)) or all(map(field_of, other))):
+        return _Header(tuple(first), 1)
+    third = lines[2] if len(lines) > 2 else []
+    rows = 3 if third and field_of(third[0]) == "date" and not any(third[1:]) else 2
+    return _Header((("date", ""), *zip(one, other, strict=True)), rows)
+
+
 def _read_parquet(path: Path) -> pd.DataFrame:
     try:
-        table: pd.DataFrame = pq.ParquetFile(path).read().to_pandas()
+        # A symbol is kept once, and columns are handed over one by one: long histories fit.
+        names = [name for name in pq.read_schema(path).names if field_of(name) == "symbol"]
+        file = pq.ParquetFile(path, read_dictionary=names)
+        table: pd.DataFrame = file.read().to_pandas(split_blocks=True, self_destruct=True)
     except (pa.ArrowException, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise DataError(f"{path.name} must be a Parquet table", reason, "Write it again.") from None
-    return table.reset_index() if any(table.index.names) else table
+    return table
 
 
 def _manifest(folder: Path | None) -> tuple[Path, dict[str, Any]]:

@@ -4,17 +4,20 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from trading_rlhf.errors import DataError
-from trading_rlhf.market.bars import ARRAY_NAMES, YEARS, Bars
+from trading_rlhf.market.actions import split_days
+from trading_rlhf.market.adjustment import Panels, adjusted_panels, split_remedy
+from trading_rlhf.market.bars import ARRAY_NAMES, Bars
+from trading_rlhf.market.dates import read_dates
+from trading_rlhf.market.layouts import LongTable, long_table
 from trading_rlhf.types import BoolArray, FloatArray
 
-__all__ = ["bars_from_table", "bars_to_table", "named_columns", "COLUMNS"]
+__all__ = ["bars_from_table", "bars_of", "bars_to_table", "plain_number"]
 
-COLUMNS: Final = ("date", "symbol", *ARRAY_NAMES)
-_REQUIRED = ("date", "symbol", "close")
-_ABSENT = {"split": 1.0, "dividend": 0.0}
-_ZONE = r"[T ].*(?:Z|[+-]\d\d:?\d\d)$"
+_ABSENT: Final = {"split": 1.0, "dividend": 0.0}
 
 
 def bars_to_table(bars: Bars) -> pd.DataFrame:
@@ -22,30 +25,50 @@ def bars_to_table(bars: Bars) -> pd.DataFrame:
     n_bars, n_assets = bars.shape
     columns: dict[str, Any] = {
         "date": bars.dates.repeat(n_assets),
-        "symbol": np.tile(np.array(bars.symbols, dtype=object), n_bars),
+        "symbol": pd.Categorical.from_codes(
+            np.tile(np.arange(n_assets), n_bars), pd.Index(bars.symbols, dtype=object)
+        ),
     }
     for name in ARRAY_NAMES:
         array = getattr(bars, name)
         if array is not None and not _says_nothing(bars, name, array):
             columns[name] = array.ravel()
-    return pd.DataFrame(columns)
+    return pd.DataFrame(columns, copy=False)
 
 
-def bars_from_table(table: pd.DataFrame) -> Bars:
-    """Read bars from a long table with the columns date, symbol, open, high, low, close, volume.
+def bars_from_table(table: pd.DataFrame, name: str = "") -> Bars:
+    """Read bars from a table in one of the layouts of ``long_table``.
 
     ``date``, ``symbol`` and ``close`` are enough; raw_close, split, dividend and tradable may be
     added, other columns are ignored. A date and symbol without a row is a missing bar.
 
+    Args:
+        table: as read.
+        name: of the file without its ending.
+
     Raises:
         DataError: a missing column, a date or number that cannot be read, unsorted or repeated
-            dates, or bars that are impossible.
+            dates, several currencies, prices that are not adjusted, or bars that are impossible.
     """
-    table = named_columns(table)
-    when, symbols = _dates(table["date"]), _symbols(table["symbol"])
-    rows, dates = pd.factorize(when, sort=True)
+    return bars_of(long_table(table, name))[0]
+
+
+def bars_of(long: LongTable, judge_splits: bool = True) -> tuple[Bars, tuple[str, ...]]:
+    """Return the bars of a long table, and what was understood or done in one sentence each.
+
+    Args:
+        long: the table.
+        judge_splits: refuse prices that are not adjusted for a split of the table.
+
+    Raises:
+        DataError: as ``bars_from_table``.
+    """
+    table = long.table
+    rows, dates, note = read_dates(table["date"])
+    symbols = _symbols(table["symbol"])
     columns, names = pd.factorize(symbols)
-    _check_order(when, rows, columns, symbols)
+    _check_order(dates, rows, columns, names)
+    _check_currency(table, columns, names)
     shape = (len(dates), len(names))
 
     def panel(name: str) -> FloatArray | None:
@@ -57,46 +80,60 @@ def bars_from_table(table: pd.DataFrame) -> Bars:
 
     tradable = np.zeros(shape, dtype=bool)
     tradable[rows, columns] = _flags(table["tradable"]) if "tradable" in table else True
-    close = panel("close")
-    assert close is not None  # noqa: S101 - a required column
-    return Bars(
-        pd.DatetimeIndex(dates),
-        [str(name) for name in names],
-        **{name: panel(name) for name in ("open", "high", "low", "volume")},
-        close=close,
-        **{name: panel(name) for name in ("raw_close", "split", "dividend")},
-        tradable=tradable,
+    given = (*(name for name in ARRAY_NAMES if name != "tradable"), "adj_close")
+    panels, done = adjusted_panels(
+        {name: panel(name) for name in given}, tradable, long.events_of_yahoo
     )
+    if judge_splits:
+        _check_splits(panels, tradable, dates, [str(name) for name in names])
+    bars = Bars(dates, [str(name) for name in names], **panels, tradable=tradable)  # type: ignore[arg-type]
+    return bars, (*long.notes, *([note] if note else []), *done)
 
 
-def named_columns(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table with lower-case column names, all needed ones present.
+def plain_number(column: "pd.Series[Any]") -> FloatArray | None:
+    """Read numbers exactly, a blank as a missing one; None where a cell is no number."""
+    if pd.api.types.is_numeric_dtype(column):
+        return column.to_numpy(dtype=np.float64, na_value=np.nan)
+    try:
+        text = pc.utf8_trim_whitespace(pa.array(column, pa.string(), from_pandas=True))
+        blank = pc.equal(text, "")
+        cells = pc.if_else(blank, pa.scalar(None, pa.string()), text).cast(pa.float64())
+    except pa.ArrowException:
+        return None
+    return np.asarray(cells.to_numpy(zero_copy_only=False), dtype=np.float64)
 
-    Raises:
-        DataError: a column is missing or ambiguous, or there are no rows.
-    """
-    found = [str(name).strip().lower() for name in table.columns]
-    shown = ", ".join(found)[:200]
-    repeated = sorted({name for name in found if found.count(name) > 1} & set(COLUMNS))
-    if repeated:
-        raise DataError("a column may occur once", ", ".join(repeated), "Drop the repeats.")
-    if {"adj close", "adj_close"} & set(found):
+
+def _check_splits(
+    panels: Panels, tradable: BoolArray, dates: pd.DatetimeIndex, names: list[str]
+) -> None:
+    """Refuse prices that were not adjusted for a split of the same table."""
+    close, raw, split = panels["close"], panels["raw_close"], panels["split"]
+    if split is None or close is None:
+        return
+    for day in split_days(np.where(tradable, close, np.nan), close if raw is None else raw, split):
+        if day.fault:
+            raise DataError(
+                "close must be adjusted for splits, and raw_close must not",
+                f"{day.moved:+.1%} in close on the {day.ratio:g}-for-1 split of "
+                f"{names[day.column]} on {dates[day.row]:%Y-%m-%d}, where {day.fault} is at fault",
+                split_remedy(),
+            )
+
+
+def _check_currency(
+    table: pd.DataFrame, columns: "np.ndarray[Any, np.dtype[np.intp]]", names: "pd.Index[Any]"
+) -> None:
+    if "currency" not in table:
+        return
+    codes, currencies = pd.factorize(table["currency"])
+    if len(currencies) > 1:
+        other = int(np.flatnonzero(codes != codes[0])[0])
         raise DataError(
-            "close must be adjusted for splits and dividends, with the traded one in raw_close",
-            f"a column adj close beside {shown}",
-            "Rename close to raw_close and adj close to close, and scale open, high and low alike.",
+            "all bars must be in one currency",
+            f"{currencies[codes[0]]} for {names[columns[0]]} and {currencies[codes[other]]} for "
+            f"{names[columns[other]]}",
+            "Convert the prices or keep one file per currency.",
         )
-    needed = [*_REQUIRED, *(("open", "high", "low") if {"high", "low"} & set(found) else ())]
-    missing = [name for name in needed if name not in found]
-    if missing:
-        raise DataError(
-            "bars need the columns date, symbol, close (or open, high, low, close, volume)",
-            f"no {', '.join(missing)} among {shown or 'no columns'}",
-            "Add or rename the column.",
-        )
-    if table.empty:
-        raise DataError("bars must cover at least one date", "no rows", "Add the data.")
-    return table.set_axis(found, axis=1)
 
 
 def _says_nothing(bars: Bars, name: str, array: FloatArray | BoolArray) -> bool:
@@ -107,61 +144,47 @@ def _says_nothing(bars: Bars, name: str, array: FloatArray | BoolArray) -> bool:
     return name in _ABSENT and bool((array == _ABSENT[name]).all())
 
 
-def _dates(column: "pd.Series[Any]") -> pd.DatetimeIndex:
-    if pd.api.types.is_datetime64_any_dtype(column):
-        index = pd.DatetimeIndex(column)
-        bad = np.asarray(~index.year.isin(YEARS))
+def _symbols(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Names as text; blanks are refused."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        given = column.cat.categories
+        names = [str(name).strip() for name in given]
+        codes = column.cat.codes.to_numpy()
+        empty = np.array([not name for name in names], dtype=bool)
+        blank = (codes < 0) | (empty[codes] if len(names) else False)
+        symbols = column if list(given) == names else column.astype(str).str.strip()
     else:
-        text = column.astype(str).str.strip()
-        zoned = text.str.contains(_ZONE)
-        read = pd.to_datetime(text, format="ISO8601", errors="coerce", utc=True)
-        bad = ~read.dt.year.isin(YEARS).to_numpy()
-        if zoned.any() and not (zoned | bad).all():
-            raise DataError(
-                "all dates or none must carry a time zone", "both kinds", "Write them in one way."
-            )
-        if not bad.any():
-            index = pd.DatetimeIndex(pd.to_datetime(text, format="ISO8601", utc=bool(zoned.any())))
-    if bad.any():
-        raise DataError(
-            "every date must be written like 2009-03-02",
-            _cell(column, bad),
-            "Correct the date.",
-        )
-    return index if index.tz is None else index.tz_convert("UTC")
-
-
-def _symbols(column: "pd.Series[Any]") -> "pd.Series[str]":
-    symbols = column.fillna("").astype(str)
-    blank = (symbols.str.strip() == "").to_numpy()
+        symbols = column.fillna("").astype(str).str.strip()
+        blank = (symbols == "").to_numpy()
     if blank.any():
         raise DataError("every row must name a symbol", _cell(column, blank), "Fill it in.")
     return symbols
 
 
 def _numbers(column: "pd.Series[Any]") -> FloatArray:
-    """Read numbers exactly; a blank is a missing number."""
-    if pd.api.types.is_numeric_dtype(column):
-        return column.to_numpy(dtype=np.float64, na_value=np.nan)
-    values = column.fillna("nan").replace(r"^\s*$", "nan", regex=True).to_numpy(dtype=object)
-    try:
-        return values.astype(np.float64)
-    except (ValueError, TypeError):
-        bad = np.array([not _is_number(value) for value in values])
+    numbers = plain_number(column)
+    if numbers is None:
         raise DataError(
-            f"{column.name} must hold numbers", _cell(column, bad), "Correct the number."
-        ) from None
+            f"{column.name} must hold numbers", _first_word(column), "Correct the number."
+        )
+    return numbers
 
 
-def _is_number(value: object) -> bool:
-    try:
-        float(value)  # type: ignore[arg-type]
-    except (ValueError, TypeError):
-        return False
-    return True
+def _first_word(column: "pd.Series[Any]") -> str:
+    """Name the first cell that is no number, found by halving."""
+    first, last = 0, len(column)
+    while last - first > 1:
+        middle = (first + last) // 2
+        if plain_number(column.iloc[first:middle]) is None:
+            last = middle
+        else:
+            first = middle
+    return f"{column.iloc[first]!r} in data row {first + 1}"
 
 
 def _flags(column: "pd.Series[Any]") -> BoolArray:
+    if pd.api.types.is_bool_dtype(column):
+        return column.to_numpy(dtype=bool)
     words = column.astype(str).str.strip().str.lower()
     bad = ~words.isin(["true", "false"]).to_numpy()
     if bad.any():
@@ -170,34 +193,35 @@ def _flags(column: "pd.Series[Any]") -> BoolArray:
 
 
 def _check_order(
-    when: pd.DatetimeIndex,
+    dates: pd.DatetimeIndex,
     rows: "np.ndarray[Any, np.dtype[np.intp]]",
     columns: "np.ndarray[Any, np.dtype[np.intp]]",
-    symbols: "pd.Series[str]",
+    names: "pd.Index[Any]",
 ) -> None:
     """Each symbol's dates must ascend in the order of the table, each once."""
-    order = np.argsort(columns, kind="stable")
-    same = columns[order][1:] == columns[order][:-1]
-    step = np.diff(rows[order])
 
     def name(row: int) -> str:
-        return f"{when[row]:%Y-%m-%d} of {symbols.iloc[row]} in data row {row + 1}"
+        return f"{dates[rows[row]]:%Y-%m-%d} of {names[columns[row]]} in data row {row + 1}"
 
-    repeats = pd.Series(rows.astype(np.int64) * (columns.max() + 1) + columns).duplicated()
-    if repeats.any():
-        row = int(np.flatnonzero(repeats)[0])
+    order = np.argsort(columns, kind="stable")
+    step = np.diff(rows[order])
+    same = np.diff(columns[order]) == 0
+    late = np.flatnonzero(same & (step <= 0))
+    if not late.size:
+        return
+    cells = rows.astype(np.int64) * len(names) + columns
+    repeats = np.flatnonzero(pd.Series(cells).duplicated())
+    if repeats.size:
         raise DataError(
             "a symbol may have one row per date",
-            f"a second {name(row)}",
+            f"a second {name(int(repeats[0]))}",
             "Drop the repeat.",
         )
-    late = np.flatnonzero(same & (step < 0))
-    if late.size:
-        raise DataError(
-            "each symbol's dates must ascend",
-            f"{name(int(order[late[0] + 1]))} after {name(int(order[late[0]]))}",
-            "Sort the file by date.",
-        )
+    raise DataError(
+        "each symbol's dates must ascend",
+        f"{name(int(order[late[0] + 1]))} after {name(int(order[late[0]]))}",
+        "Sort the file by date.",
+    )
 
 
 def _cell(column: "pd.Series[Any]", bad: BoolArray) -> str:
