@@ -66,7 +66,7 @@ def test_paper_broker_equals_backtest(bars: Bars, traded) -> None:
         broker.advance(bars, t + 1)
         curve.append(broker.account().equity / 1e6)
     expected = np.exp(np.cumsum(traded.log_growth[:, 0, 0].numpy()))
-    np.testing.assert_allclose(curve, expected, rtol=1e-10)
+    np.testing.assert_allclose(curve, expected, rtol=1e-12)
 
 
 def _order(bars: Bars, t: int, symbol: str, dollars: float) -> Order:

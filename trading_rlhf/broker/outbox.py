@@ -54,6 +54,7 @@ def send(
     *,
     halt_file: Path | None = None,
     costs: CostModel | None = None,
+    symbols: Sequence[str] = (),
 ) -> Report:
     """Send signals, each as one order, however often this is called.
 
@@ -64,6 +65,7 @@ def send(
         clock: the present; a signal past its time is not sent.
         halt_file: nothing is sent while it exists.
         costs: the law's prediction that fills are compared with.
+        symbols: the assets in the order of the costs' rates, where they differ by asset.
 
     Raises:
         StoreError: an event could not be stored; ``resume`` goes on from there.
@@ -71,7 +73,7 @@ def send(
     report = Report()
     with store.read() as session:
         records = read_orders(session, broker.name)
-    outbox = _Outbox(store, broker, records, costs or CostModel(), report)
+    outbox = _Outbox(store, broker, records, costs or CostModel(), symbols, report)
     for signal in signals:
         order = Order.from_signal(signal, broker.name)
         earlier = records.get(order.client_order_id)
@@ -93,6 +95,7 @@ def resume(
     *,
     halt_file: Path | None = None,
     costs: CostModel | None = None,
+    symbols: Sequence[str] = (),
 ) -> Report:
     """Settle what is open: look every order up, store its fills, send what never arrived.
 
@@ -105,7 +108,7 @@ def resume(
     report = Report()
     with store.read() as session:
         records = read_orders(session, broker.name)
-    outbox = _Outbox(store, broker, records, costs or CostModel(), report)
+    outbox = _Outbox(store, broker, records, costs or CostModel(), symbols, report)
     for record in records.values():
         if not record.is_final:
             outbox.resolve(record, clock(), halt_file)
@@ -128,7 +131,7 @@ def advance_session(
             adjusted: JsonDict = {"account": broker.name, "ratios": session.ratios}
             append(writing, "fill", "adjusted", adjusted, actor=_ACTOR, subject=key, key=key)
         for state in session.states():
-            _store_state(writing, broker.name, state, costs or broker.costs)
+            _store_state(writing, broker.name, state, costs or broker.costs, bars.symbols)
         books = session.books.to_json()
         closed: JsonDict = {"account": broker.name, "books": books, "carry": session.carry}
         append(writing, "fill", "session", closed, actor=_ACTOR, subject=key, key=key)
@@ -159,6 +162,7 @@ class _Outbox:
     broker: Broker
     records: dict[str, OrderRecord]
     costs: CostModel
+    symbols: Sequence[str]
     report: Report
 
     def hold_back(self, signal: Signal, reason: str) -> None:
@@ -262,7 +266,7 @@ class _Outbox:
 
     def _absorb(self, record: OrderRecord, state: OrderState) -> None:
         with self.store.write() as session:
-            _store_state(session, self.broker.name, state, self.costs)
+            _store_state(session, self.broker.name, state, self.costs, self.symbols)
         record.step, record.reason = _FINAL_STEPS.get(state.status, record.step), state.reason
 
     def _end(self, record: OrderRecord, step: Step, reason: str) -> None:
@@ -293,14 +297,20 @@ def _append_step(
     return event.is_new
 
 
-def _store_state(session: StoreSession, account: str, state: OrderState, costs: CostModel) -> None:
+def _store_state(
+    session: StoreSession,
+    account: str,
+    state: OrderState,
+    costs: CostModel,
+    symbols: Sequence[str],
+) -> None:
     """Store the fills of an order, each once and beside the law's prediction, and its end."""
     order_id = state.client_order_id
     for fill in state.fills:
         payload = {
             "account": account,
             "fill": fill.to_json(),
-            "law": asdict(compare_fill(fill, costs)),
+            "law": asdict(compare_fill(fill, costs, symbols)),
         }
         append(session, "fill", "fill", payload, actor=_ACTOR, subject=order_id, key=fill.id)
     step = _FINAL_STEPS.get(state.status)

@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from trading_rlhf.accounting import BPS, CostModel, fill, mark, size_at_fill
+from trading_rlhf.accounting import CostModel, order_costs
 from trading_rlhf.broker.books import Books, average_entry
 from trading_rlhf.broker.broker import Account, Fill, Order, OrderState
 from trading_rlhf.broker.prices import (
@@ -17,9 +18,10 @@ from trading_rlhf.broker.prices import (
     session_prices,
     share_ratio,
 )
+from trading_rlhf.env.dynamics import MarketTensors, fill_bar, trade_session
+from trading_rlhf.env.dynamics import Session as Traded
 from trading_rlhf.errors import BrokerError, LookAheadError
 from trading_rlhf.market import Bars
-from trading_rlhf.types import FloatArray
 
 __all__ = ["PaperBroker", "Session"]
 
@@ -27,6 +29,8 @@ __all__ = ["PaperBroker", "Session"]
 _NO_ACTION = 1e-12
 # Positions smaller than this are rounding (shares).
 _NO_POSITION = 1e-9
+# A fill short of its order by less than this share of it is complete.
+_COMPLETE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -36,10 +40,10 @@ class Session:
     Attributes:
         books: the account at the close.
         fills: executions at the open.
-        expired: why an order did not fill, by its id.
+        expired: why an order did not fill, or not in full, by its id.
         carry: interest and borrow fees charged since the last close (USD, negative if earned).
         ratios: shares now per share at the last close, for each position that a split or a
-            dividend changed; they apply before the fills.
+            dividend changed, 0 where a delisting closed it; they apply before the fills.
     """
 
     books: Books
@@ -50,9 +54,15 @@ class Session:
 
     def states(self) -> list[OrderState]:
         """Return the end of every order that waited for this session."""
-        filled = [OrderState(x.client_order_id, "filled", (x,)) for x in self.fills]
+        fills = {x.client_order_id: x for x in self.fills}
+        filled = [
+            OrderState(order_id, "filled", (done,))
+            for order_id, done in fills.items()
+            if order_id not in self.expired
+        ]
         return filled + [
-            OrderState(order_id, "expired", reason=why) for order_id, why in self.expired.items()
+            OrderState(order_id, "expired", (fills[order_id],) if order_id in fills else (), why)
+            for order_id, why in self.expired.items()
         ]
 
 
@@ -64,15 +74,13 @@ class _Ticket:
         order: the order.
         column: its asset.
         shares: shares of today (signed).
-        change: traded weight, sized at the decision close (fraction of equity at the last close).
-        relative: fill price over the decision close (adjusted prices).
+        change: the same shares as a weight at the last close (fraction of equity, signed).
     """
 
     order: Order
     column: int
     shares: float
     change: float
-    relative: float
 
 
 class PaperBroker:
@@ -109,6 +117,7 @@ class PaperBroker:
         self.books = books or Books.opened(cash)
         self._working = {order.client_order_id: order for order in working}
         self._states = dict(states or {})
+        self._market: tuple[Bars, MarketTensors] | None = None
 
     def submit(self, order: Order) -> None:
         """Take an order for the next session.
@@ -165,30 +174,31 @@ class PaperBroker:
         prices = session_prices(bars, t)
         self._check_sequence(bars, t)
         books = self.books
-        held = _vector(bars, books.weights)
-        carry = self.costs.accrual(held, torch.tensor(prices.days, dtype=torch.float64))
-        at_fill, night = mark(held, carry, torch.from_numpy(prices.overnight))
-        tickets, expired = self._tickets(bars, t, prices, solvent=books.equity * float(night) > 0)
-        change = _by_column(bars, {x.column: x.change for x in tickets}, missing=0.0)
-        relative = _by_column(bars, {x.column: x.relative for x in tickets}, missing=1.0)
-        wanted = size_at_fill(change, at_fill, relative, night)
-        cost = fill(at_fill, wanted, self.costs)
-        after, day = mark(wanted, cost, torch.from_numpy(prices.intraday))
-        fills = tuple(self._fill(ticket, prices) for ticket in tickets)
+        tickets, expired = self._tickets(bars, t, prices)
+        traded = trade_session(
+            self._tensors(bars),
+            torch.tensor(t - 1),
+            _vector(bars, books.weights),
+            self.costs,
+            change=_by_column(bars, {x.column: x.change for x in tickets}),
+            equity=torch.tensor(books.equity, dtype=torch.float64),
+        )
+        fills, short = self._fills(bars, t, tickets, prices, traded)
+        ratios = dict(zip(bars.symbols, self._ratios(bars, t, prices), strict=True))
         return Session(
             books=books.after(
                 session=prices.session,
-                equity=books.equity * float(night * day),
-                weights=dict(zip(bars.symbols, after.tolist(), strict=True)),
+                equity=books.equity * float(traded.growth),
+                weights=dict(zip(bars.symbols, traded.held.tolist(), strict=True)),
                 prices=dict(zip(bars.symbols, prices.raw_close.tolist(), strict=True)),
-                entries=_entries(bars, books, fills, prices.ratio),
+                entries=_entries(books, fills, ratios),
             ),
             fills=fills,
-            expired=expired,
-            carry=float(carry) * books.equity,
+            expired=expired | short,
+            carry=float(traded.carry) * books.equity,
             ratios={
                 name: ratio
-                for name, ratio in zip(bars.symbols, prices.ratio.tolist(), strict=True)
+                for name, ratio in ratios.items()
                 if name in books.weights and abs(ratio - 1.0) > _NO_ACTION
             },
         )
@@ -214,8 +224,22 @@ class PaperBroker:
                 "bars must cover every position", f"none for {', '.join(unknown)}", "Add them."
             )
 
+    def _tensors(self, bars: Bars) -> MarketTensors:
+        """The bars as the law needs them; kept, since session follows session."""
+        if self._market is None or self._market[0] is not bars:
+            nothing = np.zeros((*bars.shape, 1), dtype=np.float32)
+            self._market = (bars, MarketTensors.for_costs(bars, nothing, self.costs))
+        return self._market[1]
+
+    def _ratios(self, bars: Bars, t: int, prices: SessionPrices) -> list[float]:
+        """Shares now per share at the last close, by column; none are left after a delisting."""
+        gone = self._tensors(bars).delisted
+        kept = np.ones(bars.shape[1]) if gone is None else ~gone[t].numpy()
+        ratios: list[float] = (prices.ratio * kept).tolist()
+        return ratios
+
     def _tickets(
-        self, bars: Bars, t: int, prices: SessionPrices, *, solvent: bool
+        self, bars: Bars, t: int, prices: SessionPrices
     ) -> tuple[list[_Ticket], dict[str, str]]:
         """Return the orders that can fill, and why the others expire."""
         tickets: list[_Ticket] = []
@@ -228,9 +252,10 @@ class PaperBroker:
                     f"{order.symbol} known at {order.known_at}, filled on {prices.session}",
                     "Advance the account session by session.",
                 )
-            ticket = _ticket(bars, t, order, decided, self.books.equity) if solvent else None
-            if not solvent:
-                expired[order.client_order_id] = "the account has no equity left"
+            alive = self.books.equity > 0
+            ticket = _ticket(bars, t, order, decided, self.books.equity) if alive else None
+            if not alive:
+                expired[order.client_order_id] = _NO_EQUITY
             elif ticket is None or not prices.fillable[ticket.column]:
                 why = f"{order.symbol} had no trade on {prices.session}"
                 expired[order.client_order_id] = why
@@ -238,22 +263,75 @@ class PaperBroker:
                 tickets.append(ticket)
         return tickets, expired
 
-    def _fill(self, ticket: _Ticket, prices: SessionPrices) -> Fill:
-        order, reference = ticket.order, float(prices.raw_fill[ticket.column])
-        sign = 1.0 if order.side == "buy" else -1.0
-        price = reference * (1.0 + sign * self.costs.adverse)
-        shares = abs(ticket.shares)
-        return Fill(
-            id=f"{order.client_order_id}-1",
-            client_order_id=order.client_order_id,
-            symbol=order.symbol,
-            side=order.side,
-            shares=shares,
-            price=price,
-            reference=reference,
-            commission=shares * price * self.costs.commission_bps * BPS,
-            at=prices.fill_at,
-        )
+    def _fills(
+        self, bars: Bars, t: int, tickets: list[_Ticket], prices: SessionPrices, traded: Traded
+    ) -> tuple[tuple[Fill, ...], dict[str, str]]:
+        """Return the fills, and why some orders were not filled in full."""
+        equity = self.books.equity * float(traded.overnight)
+        adverse, cost = self._adverse_and_cost(bars, t, traded)
+        fills: list[Fill] = []
+        short: dict[str, str] = {}
+        for ticket in tickets:
+            column, order = ticket.column, ticket.order
+            wanted = abs(ticket.shares)
+            value = abs(float(traded.filled[column])) * equity
+            shares = value / float(prices.raw_fill[column])
+            complete = shares >= wanted * (1.0 - _COMPLETE)
+            if not complete:
+                short[order.client_order_id] = (
+                    f"{shares:g} of {wanted:g} shares of {order.symbol} could fill"
+                    if equity > 0
+                    else _NO_EQUITY
+                )
+            if complete or shares > _NO_POSITION:
+                commission = float(cost[column]) * equity - value * float(adverse[column])
+                fills.append(
+                    _fill(
+                        order, prices, column, wanted if complete else shares,
+                        float(adverse[column]), commission,
+                    )
+                )  # fmt: skip
+        return tuple(fills), short
+
+    def _adverse_and_cost(self, bars: Bars, t: int, traded: Traded) -> tuple[Tensor, Tensor]:
+        """``[N]`` how much worse than printed each fill is, and what each order costs in all."""
+        market, costs = self._tensors(bars), self.costs
+        adverse = traded.filled * 0.0 + costs.adverse_rate(traded.filled)
+        if not costs.needs_equity:
+            return adverse, order_costs(traded.filled, costs, None)
+        equity = torch.tensor(self.books.equity, dtype=torch.float64)
+        bar = fill_bar(market, torch.tensor(t - 1), costs, equity, traded.overnight)
+        if costs.impact is not None:
+            value = traded.filled.abs() * bar.scale
+            adverse = adverse + costs.impact.rate(value, bar.daily_volume, bar.volatility)
+        return adverse, order_costs(traded.filled, costs, bar)
+
+
+_NO_EQUITY = "the account has no equity left"
+
+
+def _fill(
+    order: Order,
+    prices: SessionPrices,
+    column: int,
+    shares: float,
+    adverse: float,
+    commission: float,
+) -> Fill:
+    reference = float(prices.raw_fill[column])
+    sign = 1.0 if order.side == "buy" else -1.0
+    return Fill(
+        id=f"{order.client_order_id}-1",
+        client_order_id=order.client_order_id,
+        symbol=order.symbol,
+        side=order.side,
+        shares=shares,
+        price=reference * (1.0 + sign * adverse),
+        reference=reference,
+        # A commission of nothing must not come out below zero by rounding.
+        commission=max(commission, 0.0),
+        at=prices.fill_at,
+    )
 
 
 def _ticket(bars: Bars, t: int, order: Order, decided: int, equity: float) -> _Ticket | None:
@@ -261,17 +339,16 @@ def _ticket(bars: Bars, t: int, order: Order, decided: int, equity: float) -> _T
     if decided < 0 or order.symbol not in bars.symbols:
         return None
     column = bars.symbols.index(order.symbol)
-    priced = last_bars(bars, decided)
-    row = priced[column]
-    if row < 0:
+    priced, latest = last_bars(bars, decided), last_bars(bars, t - 1)
+    if priced[column] < 0:
         return None
     ratio = share_ratio(bars, priced, last_bars(bars, t))[column]
+    shares_now = order.signed_shares * float(share_ratio(bars, priced, latest)[column])
     return _Ticket(
         order=order,
         column=column,
         shares=order.signed_shares * float(ratio),
-        change=order.signed_shares * float(bars.raw_close[row, column]) / equity,
-        relative=float(bars.fill_price[t, column] / bars.close[row, column]),
+        change=shares_now * float(bars.raw_close[latest[column], column]) / equity,
     )
 
 
@@ -280,18 +357,15 @@ def _vector(bars: Bars, values: Mapping[str, float]) -> Tensor:
     return torch.tensor(row, dtype=torch.float64)
 
 
-def _by_column(bars: Bars, values: Mapping[int, float], missing: float) -> Tensor:
-    row = [values.get(column, missing) for column in range(len(bars.symbols))]
+def _by_column(bars: Bars, values: Mapping[int, float]) -> Tensor:
+    row = [values.get(column, 0.0) for column in range(len(bars.symbols))]
     return torch.tensor(row, dtype=torch.float64)
 
 
-def _entries(
-    bars: Bars, books: Books, fills: Iterable[Fill], ratio: FloatArray
-) -> dict[str, float]:
+def _entries(books: Books, fills: Iterable[Fill], ratios: Mapping[str, float]) -> dict[str, float]:
     """Average entry prices after the session, in prices of that day."""
-    ratios = dict(zip(bars.symbols, ratio.tolist(), strict=True))
     shares = {name: x * ratios[name] for name, x in books.shares.items()}
-    entries = {name: entry / ratios[name] for name, entry in books.entries.items()}
+    entries = {name: x / ratios[name] for name, x in books.entries.items() if ratios[name] > 0}
     for done in fills:
         entries[done.symbol] = average_entry(
             entries.get(done.symbol),

@@ -1,5 +1,6 @@
 """How far a fill lies from what the law predicted."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trading_rlhf.accounting import BPS, CostModel
@@ -25,8 +26,15 @@ class Slippage:
     drift_bps: float
 
 
-def compare_fill(fill: Fill, costs: CostModel) -> Slippage:
-    """Compare one fill with what the law predicts at the printed price."""
+def compare_fill(fill: Fill, costs: CostModel, symbols: Sequence[str] = ()) -> Slippage:
+    """Compare one fill with what the law predicts at the printed price, impact apart.
+
+    Args:
+        fill: the fill.
+        costs: the cost model.
+        symbols: the assets in the order of the model's rates, where it has one for each.
+    """
+    costs = costs.for_asset(symbols.index(fill.symbol)) if fill.symbol in symbols else costs
     sign = 1.0 if fill.side == "buy" else -1.0
     realised = sign * (fill.price / fill.reference - 1.0) / BPS
     predicted = costs.adverse / BPS

@@ -22,7 +22,15 @@ from trading_rlhf.errors import AccountingError, DataError
 from trading_rlhf.market import Bars
 from trading_rlhf.types import BoolArray, FloatArray
 
-__all__ = ["Ledger", "MarketTensors", "Session", "advance", "advance_to_weights", "trade_session"]
+__all__ = [
+    "Ledger",
+    "MarketTensors",
+    "Session",
+    "advance",
+    "advance_to_weights",
+    "fill_bar",
+    "trade_session",
+]
 
 Ledger = Literal["adjusted", "raw"]
 """Whether returns are adjusted for dividends, or prices are as traded and dividends are cash."""
@@ -38,6 +46,8 @@ class MarketTensors:
         intraday: ``[T, N]`` close of t over fill price of t, minus one (0 for close-only bars).
         fillable: ``[T, N]`` whether an order can fill at t.
         days: ``[T]`` calendar days since the previous close.
+        listed: ``[T, N]`` bool, whether a price is known at the close of t, so that an order can be
+            sized; None where all are.
         delisted: ``[T, N]`` bool, whether a position is closed at t at its last price less the
             haircut; None where nothing is.
         cost_scale: ``[T]`` multiplies what trades cost in session t; None leaves it.
@@ -51,6 +61,7 @@ class MarketTensors:
     intraday: Tensor
     fillable: Tensor
     days: Tensor
+    listed: Tensor | None = None
     delisted: Tensor | None = None
     cost_scale: Tensor | None = None
     dividends: Tensor | None = None
@@ -118,6 +129,7 @@ class MarketTensors:
             intraday=money(_relative(close, price)),
             fillable=torch.as_tensor(bars.fillable & np.isfinite(before), device=device),
             days=money(days),
+            listed=torch.as_tensor(np.isfinite(close), device=device),
             delisted=torch.as_tensor(_delisted(bars.tradable, delisted_after), device=device),
             dividends=money(_dividends(bars, before)) if ledger == "raw" else None,
             liquidity=Liquidity.from_bars(bars, lookback, device, dtype) if liquidity else None,
@@ -284,7 +296,7 @@ def trade_session(
     if market.dividends is not None:
         carry = carry - (held * market.dividends[now]).sum(-1)
     at_fill, night = mark(held, carry, market.overnight[now])
-    bar = _fill_bar(market, t, costs, equity, night) if costs.needs_equity else None
+    bar = fill_bar(market, t, costs, equity, night) if costs.needs_equity else None
     if target is not None:
         wanted = _sized_at_fill(target, at_fill, night, costs, bar)
     elif change is not None:
@@ -322,7 +334,7 @@ def _sized_at_fill(
     return wanted
 
 
-def _fill_bar(
+def fill_bar(
     market: MarketTensors, t: Tensor, costs: CostModel, equity: Tensor | None, night: Tensor
 ) -> FillBar:
     """The bar after t for the USD rules: its own price and volume, averages known at t."""

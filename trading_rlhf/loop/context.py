@@ -138,6 +138,7 @@ class Context:
             policy_id=policy_id,
             costs=self.config.costs,
             min_trade=self.config.gate.min_trade,
+            delay=self.config.gate.delay,
         )
 
 

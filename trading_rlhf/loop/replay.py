@@ -204,6 +204,7 @@ def release(
         context.clock,
         halt_file=context.config.limits.halt_file,
         costs=context.config.costs,
+        symbols=context.bars.symbols,
     )
     outcome.signals += allowed
     outcome.orders += len(report.sent)
