@@ -9,11 +9,14 @@ from trading_rlhf.errors import DataError, LookAheadError
 from trading_rlhf.market import (
     Feature,
     check_causal,
+    check_feature,
     compute_features,
     default_registry,
+    load_sample,
     perturb_after,
 )
 from trading_rlhf.market.bars import ARRAY_NAMES
+from trading_rlhf.market.causality import check_scale_invariant
 
 
 def feature_of(compute, lookback=1):
@@ -104,3 +107,39 @@ def test_known_at_does_not_see_the_perturbation(make_bars, t):
 def test_t_must_lie_within_the_bars(make_bars):
     with pytest.raises(DataError, match=r"t must lie in 0\.\.199; got 200"):
         perturb_after(make_bars(), 200, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("name", default_registry().names())
+def test_every_registered_feature_passes_all_checks_on_real_bars(name):
+    bars = load_sample("us4").window(900, 1400)  # an asset lists within
+    check_feature(default_registry().get(name), bars, np.random.default_rng(1))
+
+
+@pytest.mark.parametrize(
+    "compute",
+    [
+        lambda bars: np.log(bars.close),
+        lambda bars: bars.close.argsort(axis=1).argsort(axis=1) * 1.0,
+        lambda bars: np.log(bars.volume),
+        lambda bars: bars.close / bars.raw_close.mean(),
+        lambda bars: np.diff(bars.close, axis=0, prepend=np.nan),
+    ],
+    ids=["level", "rank of levels", "volume", "one level for all", "change in USD"],
+)
+def test_a_feature_of_levels_is_caught(make_bars, compute):
+    with pytest.raises(DataError, match="feature own must not depend on the level of prices; got"):
+        check_scale_invariant(feature_of(compute), make_bars(), np.random.default_rng(0))
+
+
+def test_volume_in_usd_is_no_level(make_bars):
+    turnover = feature_of(lambda bars: np.log(bars.close * bars.volume))
+    check_feature(turnover, make_bars(), np.random.default_rng(0))
+
+
+def test_both_faults_are_found_by_the_one_check(make_bars):
+    for compute, error in (
+        (lambda bars: shifted(bars.close, -1) / bars.close, LookAheadError),
+        (lambda bars: bars.close, DataError),
+    ):
+        with pytest.raises(error):
+            check_feature(feature_of(compute), make_bars(), np.random.default_rng(0))

@@ -18,6 +18,7 @@ from trading_rlhf.market import (
     load_sample,
     warmup,
 )
+from trading_rlhf.market import features as features_module
 
 
 def by_name(bars, name):
@@ -152,6 +153,45 @@ def test_a_registry_takes_new_features_and_refuses_taken_names(make_bars):
         registry.get("trend_61")
     with pytest.raises(DataError, match="lookback must be zero or more"):
         FeatureRegistry([replace(level, lookback=-1)])
+
+
+@pytest.mark.parametrize("days", [1, 2, 20, 60, 61, 200])
+@pytest.mark.parametrize("combine", [np.add, np.maximum])
+def test_windows_done_in_blocks_equal_windows_done_at_once(monkeypatch, days, combine):
+    values = np.random.default_rng(0).standard_normal((61, 7))
+    values[10, 3] = np.nan
+    expected = np.full_like(values, np.nan)
+    for t in range(days - 1, 61):
+        expected[t] = combine.reduce(values[t - days + 1 : t + 1], axis=0)
+    for cells in (1, 7 * 9, 10**6):
+        monkeypatch.setattr(features_module, "_CELLS_IN_CACHE", cells)
+        found = features_module._rolling(combine, values, days)
+        assert found.tobytes() == expected.tobytes()
+
+
+def test_a_bar_without_trade_repeats_the_volume_before_it(make_bars):
+    bars, halt = make_bars(200), 120
+    volume = np.array(bars.volume)
+    volume[halt, 1] = 0.0
+    values = by_name(replace(bars, volume=volume), "volume_20")
+    repeated = np.array(bars.volume)
+    repeated[halt, 1] = repeated[halt - 1, 1]
+    np.testing.assert_array_equal(values, by_name(replace(bars, volume=repeated), "volume_20"))
+    gapped = np.where(np.arange(200)[:, None] == halt, np.nan, volume)
+    tradable = np.array(bars.tradable)
+    tradable[halt] = False
+    values = by_name(replace(bars, volume=gapped, tradable=tradable), "volume_20")
+    assert (values[halt] == 0.0).all()
+    assert (values[halt + 1 :] != 0.0).all()
+
+
+def test_what_a_users_function_raises_is_one_sentence(make_bars):
+    def fails(bars):
+        raise KeyError("sector")
+
+    registry = FeatureRegistry([Feature("bad", 0, "bad", "none", fails)])
+    with pytest.raises(DataError, match="feature bad must return numbers for these bars; got Key"):
+        compute_features(make_bars(), ("bad",), registry)
 
 
 @pytest.mark.parametrize(
