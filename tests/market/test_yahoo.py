@@ -2,168 +2,37 @@
 
 import json
 import socket
-import threading
-from datetime import UTC, date, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, urlsplit
+from datetime import UTC, datetime
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from trading_rlhf.errors import DataError
-from trading_rlhf.market import fetch_bars
-from trading_rlhf.market.clock import session_open, trading_sessions
-
-START, END = date(2020, 8, 3), date(2020, 9, 15)
-SESSIONS = trading_sessions(date(2020, 8, 3), date(2020, 9, 30))
-SPLIT_DAY, LATE_SPLIT_DAY, DIVIDEND_DAY = "2020-08-31", "2020-09-21", "2020-08-07"
-
-
-def quotes(n=42):
-    """Return prices in shares of today, as Yahoo states them."""
-    close = 100.0 + np.arange(n) % 7
-    return {
-        "open": close - 0.5,
-        "high": close + 1.0,
-        "low": close - 1.0,
-        "close": close,
-        "volume": 1000.0 + np.arange(n),
-    }
-
-
-def chart(symbol, values=None, times=None, events=None):
-    values = quotes() if values is None else values
-    times = [session_open(day) for day in SESSIONS] if times is None else times
-    before = np.array([stamp < session_open(pd.Timestamp(DIVIDEND_DAY)) for stamp in times])
-    adjusted = values["close"] * np.where(before, 0.99, 1.0)
-    seconds = [int(stamp.timestamp()) for stamp in times]
-    meta = {
-        "currency": "USD",
-        "symbol": symbol,
-        "exchangeName": "NMS",
-        "instrumentType": "EQUITY",
-        "exchangeTimezoneName": "America/New_York",
-        "timezone": "EDT",
-        "gmtoffset": -14400,
-        "dataGranularity": "1d",
-        "priceHint": 2,
-        "regularMarketTime": seconds[-1] if seconds else 0,
-        "validRanges": ["1d", "5d", "max"],
-    }
-    result = {
-        "meta": meta,
-        "timestamp": seconds,
-        "events": events or {},
-        "indicators": {
-            "quote": [{name: _jsonable(v) for name, v in values.items()}],
-            "adjclose": [{"adjclose": _jsonable(adjusted)}],
-        },
-    }
-    return 200, json.dumps({"chart": {"result": [result], "error": None}})
-
-
-def _jsonable(values):
-    return [None if np.isnan(value) else float(value) for value in values]
-
-
-def events():
-    def at(day):
-        return int(session_open(pd.Timestamp(day)).timestamp())
-
-    split = {"numerator": 4.0, "denominator": 1.0, "splitRatio": "4:1"}
-    late = {"numerator": 2.0, "denominator": 1.0, "splitRatio": "2:1"}
-    return {
-        "splits": {
-            "1": {"date": at(SPLIT_DAY), **split},
-            "2": {"date": at(LATE_SPLIT_DAY), **late},
-        },
-        "dividends": {"1": {"date": at(DIVIDEND_DAY), "amount": 0.1025}},
-    }
-
-
-UNKNOWN = (
-    404,
-    json.dumps(
-        {
-            "chart": {
-                "result": None,
-                "error": {"code": "Not Found", "description": "No data found, symbol may be"},
-            }
-        }
-    ),
+from tests.market.yahoo_server import (
+    BROKEN,
+    DIVIDEND_DAY,
+    END,
+    SESSIONS,
+    SPLIT_DAY,
+    START,
+    TOO_MANY,
+    chart,
+    events,
+    point_yfinance_at,
+    quotes,
+    yahoo_server,
 )
-TOO_MANY = (429, "Too Many Requests")
-BROKEN = (500, "<html>Internal Server Error</html>")
+from trading_rlhf.errors import DataError
+from trading_rlhf.market import check_bars, fetch_bars
+from trading_rlhf.market.clock import session_open
 
-
-class Yahoo:
-    """Answers by symbol: a list is used up, its last entry stays."""
-
-    def __init__(self):
-        self.answers, self.asked = {}, []
-
-    def answer(self, path):
-        parts = urlsplit(path)
-        symbol = parts.path.rsplit("/", 1)[-1]
-        if "/v8/finance/chart/" not in parts.path:
-            return UNKNOWN
-        self.asked.append((symbol, parse_qs(parts.query)))
-        answers = self.answers.get(symbol, [UNKNOWN])
-        return answers.pop(0) if len(answers) > 1 else answers[0]
-
-    def requests(self, symbol):
-        return sum(asked == symbol for asked, _ in self.asked)
+ZONE = "America/New_York"
 
 
 @pytest.fixture
-def point_at(monkeypatch):
-    """Return a function that points yfinance at another address and keeps it off the network."""
-    import yfinance.base
-    import yfinance.cache
-    import yfinance.scrapers.history
-    import yfinance.scrapers.quote
-    from yfinance.data import YfData
-
-    def point(url):
-        for module in (yfinance.base, yfinance.scrapers.history, yfinance.scrapers.quote):
-            monkeypatch.setattr(module, "_BASE_URL_", url)
-        monkeypatch.setattr(yfinance.scrapers.quote, "_QUERY1_URL_", url)
-        monkeypatch.setattr(yfinance.scrapers.quote, "_QUOTE_SUMMARY_URL_", f"{url}/v10/quote")
-        crumb = ("stub", "basic")
-        monkeypatch.setattr(YfData, "_get_cookie_and_crumb", lambda self, timeout=30: crumb)
-        monkeypatch.setattr(
-            yfinance.cache._TzCacheManager, "_tz_cache", yfinance.cache._TzCacheDummy()
-        )
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-
-    return point
-
-
-@pytest.fixture
-def yahoo(point_at):
-    server = Yahoo()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            status, body = server.answer(self.path)
-            content = body.encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *args):
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        thread = threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
-        point_at(f"http://127.0.0.1:{http.server_port}")
+def yahoo(monkeypatch):
+    with yahoo_server(monkeypatch) as server:
         yield server
-        http.shutdown()
-        thread.join()
 
 
 def fetch(*symbols, **changes):
@@ -259,10 +128,10 @@ def test_a_server_fault_that_stays_is_one_sentence(yahoo):
     assert result.failed[0].error == "Yahoo answered with an error page instead of data."
 
 
-def test_no_server_is_one_sentence_and_does_not_wait_for_every_symbol(point_at):
+def test_no_server_is_one_sentence_and_does_not_wait_for_every_symbol(monkeypatch):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        point_at(f"http://127.0.0.1:{free.getsockname()[1]}")
+        point_yfinance_at(f"http://127.0.0.1:{free.getsockname()[1]}", monkeypatch)
         result, slept = fetch("AAA", "BBB", "CCC", attempts=3)
     assert result.bars is None
     assert [entry.attempts for entry in result.symbols] == [3, 1, 1]
@@ -385,3 +254,110 @@ def test_the_switch_of_yfinance_is_set_back(yahoo):
 def test_impossible_requests_are_refused_before_asking(changes, sentence):
     with pytest.raises(DataError, match=sentence):
         fetch_bars(**({"symbols": ["AAA"], "start": START, "end": END} | changes))
+
+
+def test_a_split_day_proves_that_prices_are_adjusted(yahoo):
+    yahoo.answers |= {"AAA": [chart("AAA", events=events())], "BBB": [chart("BBB")]}
+    one, other = fetch("AAA", "BBB")[0].symbols
+    assert one.adjustment == f"proven on {SPLIT_DAY}, 2020-09-21"
+    assert other.adjustment == "no split in range"
+    assert (one.currency, other.currency) == ("USD", "USD")
+
+
+@pytest.mark.parametrize("both", [True, False])
+def test_closes_returned_as_traded_are_caught_and_not_kept(yahoo, both):
+    """Yahoo forgot the split in its adjusted close, or in all of its prices."""
+    before = np.array([day < pd.Timestamp(SPLIT_DAY) for day in SESSIONS])
+    factor = np.where(before, 4.0, 1.0)
+    values = quotes()
+    adjusted = values["close"] * factor
+    if both:
+        values = {name: v * (factor if name != "volume" else 1.0) for name, v in values.items()}
+    yahoo.answers |= {
+        "AAA": [chart("AAA", values, events=events(), adjusted=adjusted)],
+        "BBB": [chart("BBB")],
+    }
+    result, slept = fetch("AAA", "BBB")
+    assert result.bars.symbols == ("BBB",)
+    error = result.failed[0].error
+    assert error.startswith("Yahoo's closes are not adjusted for the 4-for-1 split of 2020-08-31")
+    assert error.endswith("nothing was kept.")
+    assert slept == []
+
+
+def test_an_adjusted_close_without_its_dividend_is_caught(yahoo):
+    """yfinance puts the close in the place of an adjusted close that Yahoo leaves out."""
+    moment = int(session_open(pd.Timestamp(DIVIDEND_DAY)).timestamp())
+    paid = {"dividends": {"1": {"date": moment, "amount": 2.0}}}
+    good = json.loads(chart("AAA", events=paid)[1])
+    del good["chart"]["result"][0]["indicators"]["adjclose"]
+    yahoo.answers["AAA"] = [(200, json.dumps(good))]
+    result, _ = fetch("AAA")
+    assert result.bars is None
+    assert "not adjusted for the dividend of 2020-08-07 (1.9% of the price)" in (
+        result.failed[0].error
+    )
+
+
+def test_an_answer_cut_off_is_asked_for_again(yahoo):
+    status, text = chart("AAA")
+    yahoo.answers["AAA"] = [chart("AAA"), (status, text[: len(text) // 2]), chart("AAA")]
+    result, slept = fetch("AAA")
+    assert result.symbols[0].error is None
+    assert slept == [2.0]
+    yahoo.answers["AAA"] = [(status, text[: len(text) // 2])]
+    assert fetch("AAA", attempts=2)[0].failed[0].error == (
+        "Yahoo answered with an error page instead of data."
+    )
+
+
+def test_a_holiday_is_no_gap_and_a_session_left_out_is_one(yahoo):
+    assert "2020-09-07" not in SESSIONS
+    yahoo.answers["AAA"] = [chart("AAA")]
+    assert "gap" not in check_bars(fetch("AAA")[0].bars).counts
+    rest = [i for i, day in enumerate(SESSIONS) if day != pd.Timestamp("2020-09-03")]
+    values = {name: v[rest] for name, v in quotes().items()}
+    yahoo.answers["AAA"] = [chart("AAA", values, [session_open(SESSIONS[i]) for i in rest])]
+    found = check_bars(fetch("AAA")[0].bars).findings
+    assert found[found["rule"] == "gap"]["date"].tolist() == ["2020-09-03"]
+
+
+def test_symbols_in_other_currencies_are_not_mixed_in(yahoo):
+    yahoo.answers |= {"AAA": [chart("AAA")], "BBB": [chart("BBB", currency="GBp")]}
+    result, _ = fetch("AAA", "BBB")
+    assert result.bars.symbols == ("AAA",)
+    assert result.currency == "USD"
+    assert result.failed[0].error == ("Yahoo quotes it in GBp, the others in USD: fetch it alone.")
+
+
+def hours(yahoo, events=None):
+    days = ("2020-09-11", "2020-09-14")
+    times = [t for d in days for t in pd.date_range(f"{d} 09:30", periods=7, freq="1h", tz=ZONE)]
+    period = {"timezone": "EDT", "gmtoffset": -14400}
+    periods = [
+        [period | {"start": int(times[i].timestamp()), "end": int(times[i].timestamp()) + 23_400}]
+        for i in (0, 7)
+    ]
+    values = {name: np.array(v) for name, v in quotes(14).items()}
+    answer = chart("AAA", values, times, events, adjusted=values["close"], tradingPeriods=periods)
+    yahoo.answers["AAA"] = [answer]
+    return times
+
+
+def test_an_hour_that_still_goes_on_is_left_out(yahoo):
+    times = hours(yahoo)
+    for minute, last in ((0, 13), (-1, 12)):
+        now = datetime(2020, 9, 14, 20, tzinfo=UTC) + pd.Timedelta(minutes=minute)
+        bars = fetch("AAA", interval="1h", clock=lambda now=now: now)[0].bars
+        assert bars.dates[-1] == times[last]
+
+
+def test_hourly_closes_are_adjusted_for_dividends_although_yahoos_are_not(yahoo):
+    moment = int(pd.Timestamp("2020-09-14 09:30", tz=ZONE).timestamp())
+    hours(yahoo, {"dividends": {"1": {"date": moment, "amount": 5.0}}})
+    bars = fetch("AAA", interval="1h")[0].bars
+    close = quotes(14)["close"]
+    np.testing.assert_allclose(bars.close[7:, 0], close[7:])
+    np.testing.assert_allclose(bars.close[:7, 0], close[:7] * (1.0 - 5.0 / close[6]))
+    np.testing.assert_allclose(bars.raw_close[:, 0], close)
+    assert bars.dividend[7, 0] == 5.0

@@ -17,6 +17,7 @@ from trading_rlhf.market.bars import Bars
 
 __all__ = [
     "bar_close",
+    "bar_end",
     "bar_open",
     "session_close",
     "session_open",
@@ -44,13 +45,9 @@ def bar_close(bars: Bars, t: int) -> datetime:
     start = _label(bars, t)
     if start.tzinfo is None:
         return session_close(start)
-    ends = [start + bars.interval]
-    if t + 1 < len(bars.dates):
-        ends.append(bars.dates[t + 1])
-    closes = session_close(start)
-    if start < closes:
-        ends.append(pd.Timestamp(closes))
-    return min(ends).to_pydatetime()
+    end = bar_end(start, bars.interval)
+    following = t + 1 < len(bars.dates)
+    return min(end, bars.dates[t + 1].to_pydatetime()) if following else end
 
 
 def bar_open(bars: Bars, t: int) -> datetime:
@@ -63,6 +60,13 @@ def bar_open(bars: Bars, t: int) -> datetime:
     """
     start = _label(bars, t)
     return session_open(start) if start.tzinfo is None else start.to_pydatetime()
+
+
+def bar_end(start: pd.Timestamp, length: pd.Timedelta) -> datetime:
+    """Return when a bar that starts then (UTC) ends: after its length, or with its session."""
+    closes = session_close(start)
+    end = (start + length).to_pydatetime()
+    return min(end, closes) if start < closes else end
 
 
 def session_close(day: date) -> datetime:
