@@ -274,7 +274,7 @@ def leak_in_the_walk(monkeypatch: pytest.MonkeyPatch) -> str:
 
     def leaky(held, change, max_gross):
         night = state.get("night", torch.zeros(1))
-        return settle(held, change * (1 + night), max_gross)
+        return settle(held, change * (1 + night.to(change.dtype)), max_gross)
 
     monkeypatch.setattr(rollout_module, "advance", watching)
     monkeypatch.setattr(review_module, "settle", leaky)

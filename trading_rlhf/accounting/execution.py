@@ -96,8 +96,8 @@ def limit_orders(
     if costs.impact is not None and bar is not None:
         tradable = torch.where(bar.daily_volume > 0, bar.volume, torch.zeros_like(bar.volume))
         cap = costs.impact.participation * tradable / bar.scale
-        cap = _floor_shares(cap, bar) if costs.whole_shares else cap
-        change = torch.where(change.abs() > cap, change.sign() * cap, change)
+        most = _floor_shares(cap, bar) if costs.whole_shares else cap
+        change = torch.where(change.abs() > cap, change.sign() * most, change)
     if costs.cash_account:
         change = _clip_buys(change, costs, bar, cash, cost_scale)
     return held + change

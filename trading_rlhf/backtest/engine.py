@@ -43,6 +43,9 @@ SizeAt = Literal["close", "fill"]
 
 _DEFAULT_MAX_GROSS = 0.98
 
+_LEAST_ORDER = 1e-9
+"""A change of weight below this is rounding: it neither waits for a review nor keeps others back."""
+
 _FEWEST_BARS = 3
 """Two returns, so that they have a standard deviation."""
 
@@ -168,6 +171,9 @@ def _trade_shares(
         now = torch.tensor(t, device=targets.device)
         target = torch.where((path.equity <= 0).unsqueeze(-1), torch.nan, targets[:, t])
         if delay:
+            if market.listed is not None:
+                # An order is a number of shares: without a price there is none.
+                target = torch.where(market.listed[t], target, torch.nan)
             change, orders = _release(orders, path.held, target, delay)
         else:
             change = torch.where(target.isnan(), 0.0, target - path.held)
@@ -208,7 +214,8 @@ def _trade_weights(
 def _release(orders: Orders, held: Tensor, target: Tensor, delay: int) -> tuple[Tensor, Orders]:
     """Put the wanted changes under review; return those whose review is over, and the others."""
     wanted = wanted_order(orders, held, target)
-    orders = place(orders, wanted, is_new(orders, wanted), 1.0, delay)
+    asked = is_new(orders, wanted, _LEAST_ORDER)
+    orders = place(orders, wanted, asked, 1.0, delay, _LEAST_ORDER)
     due = is_due(orders)
     return torch.where(due, orders.pending, 0.0), remove(orders, due)
 
