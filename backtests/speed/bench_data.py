@@ -46,25 +46,27 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--tiny", action="store_true", help="small panels, once: a smoke test")
-    parser.add_argument("--make", nargs=2, metavar=("CASE", "FILE"), help=argparse.SUPPRESS)
+    parser.add_argument("--make", metavar="FOLDER", help=argparse.SUPPRESS)
     parser.add_argument("--measure", metavar="FILE", help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     if given.make:
-        return _said(_make(_cases(given.tiny)[given.make[0]], Path(given.make[1])))
+        cases = _cases(given.tiny)
+        return _said({name: _make(case, _file(given.make, name)) for name, case in cases.items()})
     if given.measure:
         return _said(_measure(Path(given.measure)))
     from backtests.speed.timing import machine_facts
 
     with TemporaryDirectory() as folder:
-        cases = {
-            name: _case(name, case, Path(folder) / f"{name}.parquet", given.tiny)
+        made = _run(*(["--tiny"] if given.tiny else []), "--make", folder)
+        figures = {
+            name: _case(case, made[name], _file(folder, name))
             for name, case in _cases(given.tiny).items()
         }
-    report = {"benchmark": "data", "machine": machine_facts(), "cases": cases}
+    report = {"benchmark": "data", "machine": machine_facts(), "cases": figures}
     if given.json:
         return _said(report)
-    for name, figures in cases.items():
-        print(_sentence(name, figures))
+    for name, case in figures.items():
+        print(_sentence(name, case))
     return report
 
 
@@ -72,12 +74,15 @@ def _cases(tiny: bool) -> dict[str, dict[str, int]]:
     return {name: case | (_TINY if tiny else {}) for name, case in _CASES.items()}
 
 
-def _case(name: str, case: dict[str, int], path: Path, tiny: bool) -> dict[str, Any]:
-    size = ["--tiny"] if tiny else []
-    made = _run(*size, "--make", name, str(path))
+def _file(folder: str, name: str) -> Path:
+    return Path(folder) / f"{name}.parquet"
+
+
+def _case(case: dict[str, int], made: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Read a written panel several times and sum up."""
     runs = [_run("--measure", str(path)) for _ in range(case["repeats"])]
     if any(run["sha256"] != made["sha256"] for run in runs):
-        raise SystemExit(f"{name}: the bars that were read are not those that were written.")
+        raise SystemExit(f"{path.name}: the bars that were read are not those that were written.")
     totals = [sum(run[part] for part in _PARTS) for run in runs]
     figures = {
         "bars": made["bars"],

@@ -17,6 +17,7 @@ from trading_rlhf.market import (
     load_bars,
     load_feature_file,
     registry_with,
+    survivorship_note,
 )
 from trading_rlhf.market.feature_report import FeatureReport, FeatureScore, score_features
 from trading_rlhf.types import JsonDict
@@ -135,8 +136,7 @@ def _notes(report: FeatureReport, bars: Bars) -> list[str]:
         f"{ranked} Returns run from the {fill} after the decision, without costs; a bar that fills "
         "nothing is left out.",
         f"t is Newey and West's; of {n_figures} figures about {by_chance} pass 2 by chance.",
-        "The assets were chosen with hindsight (survivors): returns are higher than they were to "
-        "whoever chose then.",
+        survivorship_note(bars),
         *([f"Left out, for lack of volume or of high and low: {left_out}."] if left_out else []),
     ]
 

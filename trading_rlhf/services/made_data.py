@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from trading_rlhf.errors import DataError
 from trading_rlhf.market import synthetic_market, write_bars
 from trading_rlhf.types import JsonDict
 
@@ -15,7 +16,12 @@ def make_data(name: str, n_bars: int, n_assets: int, seed: int, to: Path) -> Jso
 
     Returns:
         What was made: market, bars, assets, seed, file and the hash of the bars.
+
+    Raises:
+        DataError: an unknown name, a number out of range, or a file that cannot be written.
     """
+    if seed < 0:
+        raise DataError("a seed must be zero or more", str(seed), "Use 0.")
     bars = synthetic_market(name, np.random.default_rng(seed), n_bars, n_assets)
     write_bars(bars, to)
     return {
