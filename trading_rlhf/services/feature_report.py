@@ -181,6 +181,28 @@ def _page(
     notes: list[str],
 ) -> Report:
     strongest = max(report.scores, key=lambda score: abs(np.nan_to_num(score.t_statistic)))
+    formulas = pd.DataFrame(
+        {"bars": [f.lookback for f in features], "formula": [f.formula for f in features]},
+        index=pd.Index([f.name for f in features], name="feature"),
+    )
+    return Report(
+        title=f"Features and later returns, {source}",
+        summary=[
+            f"Largest t: {strongest.feature} over {strongest.horizon} bars, IC "
+            f"{strongest.ic:+.3f} with t {strongest.t_statistic:+.1f}, spread "
+            f"{_BPS * strongest.spread:+.1f} ± {_BPS * strongest.spread_error:.1f} bps."
+        ],
+        warnings=notes,
+        tables=[
+            Table("Scores", _short_table(report), "± one standard error."),
+            Table("Features", formulas),
+        ],
+        plots=_plots(report),
+        facts=[("data", source), ("sha256 of the bars", bars.sha256)],
+    )
+
+
+def _plots(report: FeatureReport) -> list[Plot]:
     horizons = list(dict.fromkeys(score.horizon for score in report.scores))
     names = [f"quantile {i + 1}" for i in range(report.n_quantiles)]
     names[0], names[-1] = "lowest", "highest"
@@ -198,29 +220,8 @@ def _page(
         ),
     ]
     for horizon in horizons:
-        frame = pd.DataFrame(
-            {s.feature: s.quantile_returns for s in report.scores if s.horizon == horizon},
-            index=names,
-        ).T
-        plots.append(
-            Plot(f"Mean return over {horizon} bars by quantile", bar_plot(frame * _BPS, "bps"))
-        )
-    formulas = pd.DataFrame(
-        {"bars": [f.lookback for f in features], "formula": [f.formula for f in features]},
-        index=pd.Index([f.name for f in features], name="feature"),
-    )
-    return Report(
-        title=f"Features and later returns, {source}",
-        summary=[
-            f"Largest t: {strongest.feature} over {strongest.horizon} bars, IC "
-            f"{strongest.ic:+.3f} with t {strongest.t_statistic:+.1f}, spread "
-            f"{_BPS * strongest.spread:+.1f} ± {_BPS * strongest.spread_error:.1f} bps."
-        ],
-        warnings=notes,
-        tables=[
-            Table("Scores", _short_table(report), "± one standard error."),
-            Table("Features", formulas),
-        ],
-        plots=plots,
-        facts=[("data", source), ("sha256 of the bars", bars.sha256)],
-    )
+        returns = {s.feature: s.quantile_returns for s in report.scores if s.horizon == horizon}
+        frame = _BPS * pd.DataFrame(returns, index=names).T
+        title = f"Mean return over {horizon} bars by quantile of the feature"
+        plots.append(Plot(title, bar_plot(frame, "bps")))
+    return plots
