@@ -64,6 +64,38 @@ def test_equity_equals_vectorbts(equities, name, short):
         np.testing.assert_allclose(ours, theirs, rtol=1e-9)
 
 
+CASH = COSTS.model_copy(
+    update={"cash_account": True, "half_spread_bps": (2.0, 9.0, 0.0, 30.0, 5.0)}
+)
+
+
+@pytest.fixture(scope="module")
+def clipped() -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """(ours, vectorbt's, ours without clipping) for targets that spend all cash, costs on top."""
+    pytest.importorskip("vectorbt", reason="bench extra")
+    bars, found = market("synthetic"), []
+    for seed in range(4):
+        generator = np.random.default_rng(seed)
+        target = generator.dirichlet(np.full(5, 0.5), len(bars.dates))
+        target[:, 0] -= (0.4 if seed % 2 else 0.0) * (generator.random(len(target)) < 0.3)
+        target[generator.random(len(target)) < 0.3] = np.nan
+        levered = CASH.model_copy(update={"cash_account": False})
+        found.append(
+            (
+                run_backtest(bars, target, CASH, size_at="fill").equity[0],
+                vectorbt_equity(bars, target, CASH),
+                run_backtest(bars, target, levered, size_at="fill").equity[0],
+            )
+        )
+    return found
+
+
+def test_a_cash_account_clips_buys_as_vectorbt_does(clipped):
+    for ours, theirs, unclipped in clipped:
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9)
+        assert abs(unclipped / theirs - 1.0).max() > 1e-6
+
+
 def test_the_comparison_would_show_a_tenth_of_a_basis_point_of_cost(equities):
     bars = market("synthetic")
     dearer = COSTS.model_copy(update={"slippage_bps": 3.1})

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from trading_rlhf.accounting import CostModel
+from trading_rlhf.accounting import BPS, CostModel, PerAsset
 from trading_rlhf.errors import ConfigError
 from trading_rlhf.market import Bars
 from trading_rlhf.types import FloatArray
@@ -14,12 +14,13 @@ __all__ = ["vectorbt_equity"]
 def vectorbt_equity(bars: Bars, targets: FloatArray, costs: CostModel) -> FloatArray:
     """Equity ``[T]`` of one strategy by ``vectorbt.Portfolio.from_orders``, starting at 1.0.
 
-    Compare with ``run_backtest(..., size_at="fill")`` with interest and borrow at zero.
+    Compare with ``run_backtest(..., size_at="fill")`` with interest and borrow at zero, and in a
+    cash account where targets leave too little for costs: vectorbt always clips buys to the cash.
 
     Args:
         bars: prices with an open.
         targets: ``[T, N]`` weights decided at the close of t; NaN holds.
-        costs: commission, spread and slippage are used.
+        costs: commission, spread and slippage are used, one or one per asset.
 
     Raises:
         ConfigError: vectorbt is not installed.
@@ -36,13 +37,17 @@ def vectorbt_equity(bars: Bars, targets: FloatArray, costs: CostModel) -> FloatA
     def frame(values: FloatArray) -> pd.DataFrame:
         return pd.DataFrame(values, index=bars.dates, columns=symbols)
 
+    def rates(*of: PerAsset) -> pd.DataFrame:
+        each = sum(np.broadcast_to(rate, bars.shape) * BPS for rate in of)
+        return frame(np.asarray(each))
+
     portfolio = vectorbt.Portfolio.from_orders(
         frame(bars.close),
         size=frame(shifted),
         size_type="targetpercent",
         price=frame(bars.fill_price),
-        fees=costs.commission_bps * 1e-4,
-        slippage=costs.adverse,
+        fees=rates(costs.commission_bps),
+        slippage=rates(costs.half_spread_bps, costs.slippage_bps),
         cash_sharing=True,
         group_by=True,
         call_seq="auto",

@@ -44,7 +44,7 @@ SizeAt = Literal["close", "fill"]
 _DEFAULT_MAX_GROSS = 0.98
 
 _LEAST_ORDER = 1e-9
-"""A change of weight below this is rounding: it neither waits for a review nor keeps others back."""
+"""A smaller change of weight is rounding: it neither waits for a review nor keeps others back."""
 
 _FEWEST_BARS = 3
 """Two returns, so that they have a standard deviation."""
