@@ -58,7 +58,7 @@ CHALLENGES: Final[dict[str, dict[str, Challenge]]] = {
             RegimeShift(1.25, 0.5, -0.05), RegimeShift(1.5, 0.0, -0.1), RegimeShift(2.0, -0.5, -0.2)
         ),
         _levels(_limits(0.3, 1.0, 0.3), _limits(0.2, 0.95, 0.15), _limits(0.1, 0.8, 0.05)),
-        _levels(_aims(1.0, 0.0, 0.0), _aims(3.0, 0.003, 0.0), _aims(5.0, 0.01, 0.02)),
+        _levels(_aims(1.0, 0.0, 0.0), _aims(3.0, 0.001, 0.0), _aims(5.0, 0.003, 0.02)),
         _levels(IrrelevantFeatures(10), IrrelevantFeatures(20), IrrelevantFeatures(50)),
         _levels(LimitedHistory(0.5), LimitedHistory(0.25), LimitedHistory(0.1)),
     )

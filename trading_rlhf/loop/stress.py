@@ -1,7 +1,7 @@
 """Run a policy through the challenges of real-world learning, out of sample."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -112,7 +112,7 @@ def stress(context: Context, plan: StressPlan, progress: Progress) -> Stressed:
         retrained = bench.reference(anew, retrained=True)
         for name in trained:
             cells[name] = bench.retrained(name, learner.learn, anew, retrained)
-    hold = _hold(context)
+    hold = _hold(bench.setup)
     ordered = [cell for name in plan.names for cell in cells[name]]
     return Stressed(record.id, undisturbed, retrained, hold, ordered)
 
@@ -151,10 +151,10 @@ def _desk(context: Context) -> Desk:
     return _OwnFeatures(ModelDesk(stored[0]), len(context.config.features))
 
 
-def _hold(context: Context) -> float:
+def _hold(setup: Setup) -> float:
     """Mean log growth of buy and hold over the test bars (basis points per bar)."""
-    window = context.bars.window(context.test_bars.start, context.test_bars.stop)
-    held = run_backtest(window, hold_targets(window), context.config.costs)
+    window = setup.bars.window(setup.test_bars.start, setup.test_bars.stop)
+    held = run_backtest(window, hold_targets(window), setup.costs)
     return float(np.log(held.equity[0, -1]) / (window.shape[0] - 1)) * 1e4
 
 
@@ -214,6 +214,8 @@ class _Bench:
             challenge = CHALLENGES[name][level]
             setups = self._draws(challenge)
             measured = self.measure(policy, setups)
+            if setups[0].bars is not self.setup.bars:
+                measured = replace(measured, hold=_hold(setups[0]))
             cells.append(self._cell(challenge, level, measured, before, reference))
         return cells
 

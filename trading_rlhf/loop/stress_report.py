@@ -18,7 +18,7 @@ _ANEW = " *"
 _NOTE = (
     "Score: mean log growth per bar over the test bars, costs paid, in basis points (bp). Each "
     "cell is the share of the undisturbed score that is kept, where there is one, and the change "
-    "with its standard error, from a bootstrap of draws and of blocks of 20 bars, paired by bar. A "
+    "with its standard error, from a bootstrap of draws and of blocks of bars, paired by bar. A "
     "change within two standard errors may be nothing."
 )
 _ANEW_NOTE = (
@@ -45,6 +45,11 @@ def stress_sentences(result: Stressed) -> list[str]:
     lines = [_reference_sentence("Undisturbed", result.undisturbed, result.hold)]
     if result.retrained is not None:
         lines.append(_reference_sentence("Trained anew", result.retrained, result.hold))
+    lines += [
+        f"Buy and hold under {cell.label}, {cell.level}: {cell.hold:.2f} bp."
+        for cell in result.cells
+        if cell.hold is not None
+    ]
     faults = [cell for cell in result.cells if not cell.changes_task]
     clear = [cell for cell in faults if cell.change < -2 * cell.change_error]
     if not clear:

@@ -24,12 +24,14 @@ class Measured:
         returns: ``[D, K]`` return per bar (fraction).
         turnover: sum of absolute trades per bar, the mean over all (fraction of equity).
         violations: share of bars over a limit; None without limits.
+        hold: mean log growth of buy and hold (basis points per bar), where it was asked for.
     """
 
     score: FloatArray
     returns: FloatArray
     turnover: float
     violations: float | None = None
+    hold: float | None = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class Cell:
         kept: score over the undisturbed score; None where that is not clearly above zero.
         turnover: sum of absolute trades per bar (fraction of equity).
         violations: share of bars over a limit; None without limits.
+        hold: mean log growth of buy and hold (basis points per bar); None where the market is the
+            undisturbed one.
     """
 
     name: str
@@ -69,6 +73,7 @@ class Cell:
     kept: float | None
     turnover: float
     violations: float | None
+    hold: float | None
 
     @property
     def is_clear(self) -> bool:
@@ -101,6 +106,7 @@ def undisturbed_cell(
         kept=1.0 if score > _SURE * error else None,
         turnover=measured.turnover,
         violations=measured.violations,
+        hold=measured.hold,
     )
 
 
@@ -141,6 +147,7 @@ def score_cell(
         kept=score / reference.score if reference.is_clear else None,
         turnover=measured.turnover,
         violations=measured.violations,
+        hold=measured.hold,
     )
 
 
@@ -159,11 +166,12 @@ def _error(paths: FloatArray, generator: torch.Generator) -> float:
     """Standard error of the mean of ``[D, K]`` paths over the same bars.
 
     Draws and blocks of bars are resampled at once, since draws share their bars and neighbouring
-    bars resemble each other.
+    bars resemble each other. One draw less than there are is taken, which leaves the variance of
+    few draws unbiased (Rao and Wu 1988, JASA 83 (401)).
     """
     draws, bars = paths.shape
     rows = stationary_rows(bars, _RESAMPLES, block_length(paths.mean(axis=0)), generator)
-    drawn = torch.randint(draws, (_RESAMPLES, draws), generator=generator)
+    drawn = torch.randint(draws, (_RESAMPLES, max(draws - 1, 1)), generator=generator)
     shares = torch.nn.functional.one_hot(drawn, draws).double().mean(1)
     means = (shares @ torch.as_tensor(paths)).gather(1, rows).mean(1)
     return float(means.std())
