@@ -43,10 +43,12 @@ class ShareCommission(BaseModel):
 
     def scaled(self, factor: float) -> "ShareCommission":
         """Return the commission multiplied."""
-        return ShareCommission(
-            per_share_usd=self.per_share_usd * factor,
-            minimum_usd=self.minimum_usd * factor,
-            maximum_bps=self.maximum_bps * factor,
+        return self.model_copy(
+            update={
+                "per_share_usd": self.per_share_usd * factor,
+                "minimum_usd": self.minimum_usd * factor,
+                "maximum_bps": self.maximum_bps * factor,
+            }
         )
 
 
