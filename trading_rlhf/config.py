@@ -56,6 +56,9 @@ class RunConfig(BaseModel):
     features: tuple[str, ...] = Field(
         DEFAULT_FEATURES, min_length=1, description="Names in the feature registry, in order."
     )
+    feature_files: tuple[str, ...] = Field(
+        (), description="Python files with features of your own, checked for looking ahead."
+    )
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of every random number in the run.")
     train_fraction: float = Field(
         0.68, gt=0.1, lt=0.95, description="Earlier share of the bars, used for fitting."
@@ -64,6 +67,18 @@ class RunConfig(BaseModel):
         1e6, gt=0, allow_inf_nan=False, description="Account value at the start (USD)."
     )
     costs: CostModel = Field(CostModel(), description="What trades and positions cost.")
+    histories: int = Field(
+        0,
+        ge=0,
+        le=200,
+        description="Histories resampled from the earlier bars, trained on beside the real one.",
+    )
+    block: float = Field(
+        60.0,
+        ge=1,
+        le=2520,
+        description="Expected bars of what is resampled in one piece.",
+    )
     policy: PolicyConfig = Field(PolicyConfig(), description="Shape of the policy.")
     train: TrainConfig = Field(TrainConfig(), description="Training of the base policy.")
     shape: TrainConfig = Field(

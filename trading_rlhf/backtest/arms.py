@@ -97,6 +97,9 @@ def walk_arms(
     length: int,
     costs: CostModel,
     gate: GateConfig,
+    *,
+    capital: float = 1e6,
+    generator: torch.Generator | None = None,
 ) -> Walk:
     """Walk every arm over the same bars; the S axis of the result follows ``arms``.
 
@@ -106,7 +109,9 @@ def walk_arms(
         start: ``[B]`` first decision bars.
         length: decisions per episode.
         costs: cost model.
-        gate: cool-down and smallest trade.
+        gate: cool-down, smallest trade and the review's length.
+        capital: equity at the start (USD), for costs in USD.
+        generator: draws when reviews are answered, where that is a matter of chance.
     """
     return walk(
         stack_policies([arm.policy for arm in arms]),
@@ -119,6 +124,8 @@ def walk_arms(
         # An arm without a filter scores 1, which any threshold below 1 lets pass.
         thresholds=torch.tensor([arm.threshold for arm in arms]),
         decider=SlicedDesk(tuple((1, arm.decider) for arm in arms)),
+        capital=capital,
+        generator=generator,
     )
 
 
@@ -159,6 +166,9 @@ def matching_thresholds(
     costs: CostModel,
     gate: GateConfig,
     decider: Desk,
+    *,
+    capital: float = 1e6,
+    generator: torch.Generator | None = None,
 ) -> list[float]:
     """The filters' bars at which each arm shows about ``notional`` (sum of absolute changes).
 
@@ -175,6 +185,8 @@ def matching_thresholds(
         costs: cost model.
         gate: cool-down and smallest trade.
         decider: the true desk.
+        capital: equity at the start (USD), for costs in USD.
+        generator: draws when reviews are answered, where that is a matter of chance.
     """
     candidates = torch.linspace(0.02, 0.98, _CANDIDATES)
     walked = walk(
@@ -187,6 +199,8 @@ def matching_thresholds(
         model=ModelDesk(RewardModel.stack([model for model in models for _ in candidates])),
         thresholds=candidates.repeat(len(models)),
         decider=decider,
+        capital=capital,
+        generator=generator,
     )
     amount = ((walked.target - walked.held).abs() * walked.shown).sum((0, 2, 3))
     distance = (amount.view(len(models), _CANDIDATES) - notional).abs()

@@ -19,6 +19,7 @@ from trading_rlhf.env.gate import (
     remember_refusals,
     smooth_gate,
 )
+from trading_rlhf.env.liquidity import Liquidity
 from trading_rlhf.env.objective import ConstraintConfig, ObjectiveConfig
 from trading_rlhf.env.orders import (
     Orders,
@@ -42,6 +43,7 @@ __all__ = [
     "ConstraintConfig",
     "GateConfig",
     "LEVELS",
+    "Liquidity",
     "MarketTensors",
     "ObjectiveConfig",
     "Orders",

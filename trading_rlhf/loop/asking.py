@@ -80,6 +80,8 @@ def _one_round(
         context.config.costs,
         context.config.gate,
         decider=RandomDesk(settings.acceptance, generator),
+        capital=context.config.equity,
+        generator=generator,
     )
     equity = context.config.equity * lived.log_growth[:, 0].sum(0).exp()
     chosen = []

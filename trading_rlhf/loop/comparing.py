@@ -1,6 +1,7 @@
 """Compare the arms out of sample: base, base + filter, shaped, oracle and placebo."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -67,6 +68,10 @@ def compare(
     start = torch.tensor([context.test_bars.start])
     length = len(context.test_bars) - 1
     common = (context.market, start, length, config.costs, config.gate)
+    account: dict[str, Any] = {
+        "capital": config.equity,
+        "generator": context.generator("reviews"),
+    }
     bar, learned = config.gate.threshold, ModelDesk(model.model)
     arms = [
         Arm("base", policies["base"], None, bar, desk),
@@ -74,19 +79,20 @@ def compare(
         Arm("shaped", policies["shaped"], learned, bar, desk),
         Arm("oracle", policies["oracle"], desk, bar, desk),
     ]
-    notional = shown_notional(walk_arms([arms[2]], *common), 0)
+    notional = shown_notional(walk_arms([arms[2]], *common, **account), 0)
     bars = matching_thresholds(
         [policy for policy, _ in placebos],
         [fitted.model for _, fitted in placebos],
         notional,
         *common,
         decider=desk,
+        **account,
     )
     arms += [
         Arm("placebo", policy, ModelDesk(fitted.model), placebo_bar, desk)
         for (policy, fitted), placebo_bar in zip(placebos, bars, strict=True)
     ]
-    walked = walk_arms(arms, *common)
+    walked = walk_arms(arms, *common, **account)
     table = {name: figures(walked, index) for index, name in enumerate(ARMS[:-1])}
     table["placebo"] = mean_figures([figures(walked, i) for i in range(len(ARMS) - 1, len(arms))])
     return Comparison(table, walked, bars)

@@ -14,8 +14,8 @@ from trading_rlhf.market import (
     Bars,
     FeatureRegistry,
     compute_features,
-    default_registry,
     load_bars,
+    registry_with,
     time_split,
     warmup,
 )
@@ -137,6 +137,7 @@ class Context:
             policy=policy,
             policy_id=policy_id,
             costs=self.config.costs,
+            liquidity=self.market.liquidity,
             min_trade=self.config.gate.min_trade,
             delay=self.config.gate.delay,
         )
@@ -194,7 +195,7 @@ def open_context(
     else:
         require_database(folder)
     bars = load_bars(config.data)
-    registry = default_registry()
+    registry = registry_with(config.feature_files)
     features = compute_features(bars, config.features, registry)
     first = warmup(config.features, registry)
     if bars.shape[0] < first + 200:
@@ -209,7 +210,7 @@ def open_context(
         config=config,
         bars=bars,
         registry=registry,
-        market=MarketTensors.from_bars(bars, features),
+        market=MarketTensors.for_costs(bars, features, config.costs),
         train_bars=range(first, train.stop),
         test_bars=range(test.start, bars.shape[0]),
         store=open_store(folder / "store.db", audit_key, clock),

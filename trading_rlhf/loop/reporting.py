@@ -1,5 +1,6 @@
 """What a run measured, as figures for machines and as a page for people."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -115,13 +116,15 @@ def undisturbed_walks(
     """
     config = context.config
     start, length = torch.tensor([context.test_bars.start]), len(context.test_bars) - 1
-    common = (context.market, start, length, config.costs, config.gate)
-    walks = {"raw policy": walk(base, *common)}
+    go = partial(
+        walk, market=context.market, start=start, length=length, costs=config.costs,
+        gate=config.gate, capital=config.equity, generator=context.generator("reviews"),
+    )  # fmt: skip
+    walks = {"raw policy": go(base)}
     if model is not None:
-        walks["reward model only"] = walk(base, *common, model=ModelDesk(model))
+        walks["reward model only"] = go(base, model=ModelDesk(model))
         if shaped is not None:
-            name = "shaped, reward model only"
-            walks[name] = walk(shaped, *common, model=ModelDesk(model))
+            walks["shaped, reward model only"] = go(shaped, model=ModelDesk(model))
     return walks
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from trading_rlhf.agent import (
@@ -15,13 +16,19 @@ from trading_rlhf.agent import (
     train,
 )
 from trading_rlhf.backtest import stack_policies
+from trading_rlhf.env import MarketTensors
 from trading_rlhf.loop.context import Context
+from trading_rlhf.market import bootstrap_bars, compute_features
 from trading_rlhf.reward import ShapedReward, SlicedDesk
 from trading_rlhf.types import Desk, Progress
 
-__all__ = ["shape_policies", "store_policy", "train_base"]
+__all__ = ["shape_policies", "store_policy", "train_base", "training_histories"]
 
 _KEEP_EVERY = 50
+"""Iterations between two checkpoints."""
+
+_TURN = 5
+"""Iterations on one history before the next has its turn."""
 
 
 def train_base(context: Context, progress: Progress) -> PolicyRecord:
@@ -42,29 +49,56 @@ def train_base(context: Context, progress: Progress) -> PolicyRecord:
         "features": list(config.features),
         "policy": config.policy.model_dump(),
         "seed": config.seed,
+        "histories": [config.histories, config.block],
     }
     kept = context.folder / "training"
     training = load_training(kept, policy, config.train, identity)
     if training is None:
         training = start_training(policy, config.train, generator)
+    histories = training_histories(context)
+    turn = _KEEP_EVERY if len(histories) == 1 else _TURN
     while training.iteration < config.train.iterations:
+        market, bars = histories[training.iteration // turn % len(histories)]
         train(
             training,
-            context.market,
-            context.train_bars,
+            market,
+            bars,
             config.costs,
             config.train,
             ProfitReward(config.train.risk_aversion),
-            until=training.iteration + _KEEP_EVERY,
+            gate=config.gate,
+            until=training.iteration + turn,
             on_step=lambda done: progress(
                 "training the base policy", done, config.train.iterations
             ),
+            capital=config.equity,
         )
-        save_training(training, kept, config.train, identity)
+        if training.iteration % _KEEP_EVERY == 0:
+            save_training(training, kept, config.train, identity)
     record = store_policy(context, policy, "base", None)
     for suffix in (".safetensors", ".json"):
-        kept.with_suffix(suffix).unlink()
+        kept.with_suffix(suffix).unlink(missing_ok=True)
     return record
+
+
+def training_histories(context: Context) -> list[tuple[MarketTensors, range]]:
+    """The earlier bars as they happened, then histories resampled from them alone.
+
+    Returns:
+        Each market in the precision of training, with the decision bars that may be visited.
+    """
+    config, first = context.config, context.train_bars.start
+    histories = [(context.market.to(torch.float32), context.train_bars)]
+    # Warm-up bars before the first decision are history, too; the test period is not in it.
+    past = context.bars.window(0, context.train_bars.stop)
+    seed = int(torch.randint(2**31, (1,), generator=context.generator("histories")))
+    generator = np.random.default_rng(seed)
+    for _ in range(config.histories):
+        drawn = bootstrap_bars(past, generator, block=config.block)
+        features = compute_features(drawn, config.features, context.registry)
+        market = MarketTensors.for_costs(drawn, features, config.costs, dtype=torch.float32)
+        histories.append((market, range(first, drawn.shape[0])))
+    return histories
 
 
 def shape_policies(
@@ -94,6 +128,7 @@ def shape_policies(
         ShapedReward(ProfitReward(config.shape.risk_aversion), config.shaping),
         desk=SlicedDesk(tuple((1, desk) for desk in desks)),
         gate=config.gate,
+        capital=config.equity,
         anchor=stacked.select(list(range(len(desks)))),
         on_step=lambda done: progress("training under the desk", done, config.shape.iterations),
     )

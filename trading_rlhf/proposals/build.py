@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trading_rlhf.accounting import CostModel
+from trading_rlhf.accounting import CostModel, FillBar, order_costs
 from trading_rlhf.agent import Policy
-from trading_rlhf.env import is_asked
+from trading_rlhf.env import Liquidity, is_asked
 from trading_rlhf.market import Bars, FeatureRegistry, bar_close
 from trading_rlhf.proposals.explain import occlusion, top_reasons
 from trading_rlhf.proposals.proposal import Mode, Proposal
@@ -54,6 +54,7 @@ class ProposalMaker:
         costs: gives the expected cost.
         min_trade: smallest proposed change (fraction of equity).
         delay: bars that a review takes: an order decided at t fills at t + 1 + delay.
+        liquidity: prices and volumes in USD, for costs that need them.
     """
 
     market_name: str
@@ -66,6 +67,7 @@ class ProposalMaker:
     costs: CostModel
     min_trade: float
     delay: int = 0
+    liquidity: Liquidity | None = None
 
     def at(
         self,
@@ -129,7 +131,6 @@ class ProposalMaker:
         values = self.features[t, asset]
         labels = {name: self.registry.get(name).label for name in self.feature_names}
         held, aim = float(book.held[asset]), float(target[asset])
-        change = torch.tensor(aim - held, dtype=torch.float64)
         price, entry = self._raw_close(t, asset), float(book.entry[asset])
         decided_at, fill_at = self._times(t)
         position_open = abs(held) > 1e-6
@@ -148,7 +149,7 @@ class ProposalMaker:
             target=aim,
             price=price,
             equity=book.equity,
-            cost=float(self.costs.rate(change) * change.abs()),
+            cost=self._cost(t, asset, aim - held, book.equity),
             confidence=float(gate[asset]),
             reasons=top_reasons(contributions, values, self.feature_names, labels),
             feature_names=self.feature_names,
@@ -166,6 +167,19 @@ class ProposalMaker:
     def _times(self, t: int) -> tuple[datetime, datetime]:
         """When bar t closes, and when an order fills once its review is over."""
         return bar_close(self.bars, t), fill_time(self.bars, t + 1 + self.delay)
+
+    def _cost(self, t: int, asset: int, change: float, equity: float) -> float:
+        """Expected cost of a trade (fraction of equity), at the close's price and volumes."""
+        costs, known, bar = self.costs.for_asset(asset), self.liquidity, None
+        if costs.needs_equity and known is not None:
+            bar = FillBar(
+                equity=torch.tensor(equity, dtype=torch.float64),
+                price=known.close[t, asset, None],
+                volume=known.volume[t, asset, None],
+                daily_volume=known.daily_volume[t, asset, None],
+                volatility=known.volatility[t, asset, None],
+            )
+        return float(order_costs(torch.tensor([change], dtype=torch.float64), costs, bar))
 
     def _raw_close(self, t: int, asset: int) -> float:
         raw = self.bars.raw_close if self.bars.raw_close is not None else self.bars.close
