@@ -270,9 +270,8 @@ def test_a_file_whose_closes_are_not_adjusted_is_refused(tmp_path):
 def test_an_asset_that_lists_late_is_masked_and_named():
     note = survivorship_note(load_sample("us4"))
     assert note == (
-        "Survivorship: 4 of 4 assets still trade at the last bar, survivors that were known when "
-        "they were chosen; listed late: GOOG (2004-08-19); none ended early, as some of any "
-        "market do."
+        "Survivorship: 4 of 4 assets trade to the last bar, chosen with that known, which "
+        "flatters results; listed late: GOOG (2004-08-19); ended early: none."
     )
 
 
@@ -280,11 +279,9 @@ def test_an_asset_that_ended_early_is_no_survivor():
     tradable = np.ones((60, 2), bool)
     tradable[50:, 0] = False
     note = survivorship_note(smooth(tradable=tradable))
-    assert "1 of 2 assets still trade" in note
+    assert "1 of 2 assets trade" in note
     assert f"ended early: AAA ({SESSIONS[49]:%Y-%m-%d})" in note
     tradable[50] = True
-    assert "none ended early" in survivorship_note(smooth(tradable=tradable))
+    assert "ended early: none" in survivorship_note(smooth(tradable=tradable))
     tradable[:] = False
-    assert "0 of 2 assets still trade at the last bar; none listed" in survivorship_note(
-        smooth(tradable=tradable)
-    )
+    assert "0 of 2 assets trade" in survivorship_note(smooth(tradable=tradable))

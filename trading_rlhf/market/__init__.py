@@ -1,6 +1,17 @@
 """Price bars: where they come from, what they say, and when it was known."""
 
 from trading_rlhf.market.bars import Bars, PriceHistory
+from trading_rlhf.market.cache import (
+    CacheEntry,
+    Origin,
+    Stored,
+    cache_entries,
+    cached_bars,
+    damage,
+    default_cache,
+    find_entry,
+    store_bars,
+)
 from trading_rlhf.market.catalog import load_bars
 from trading_rlhf.market.causality import check_causal, check_feature, perturb_after
 from trading_rlhf.market.clock import (
@@ -27,6 +38,7 @@ from trading_rlhf.market.quality import (
     check_bars,
     check_file,
     check_table,
+    done_about,
     survivorship_note,
 )
 from trading_rlhf.market.sources import load_sample, read_bars, sample_names, write_bars
@@ -62,6 +74,15 @@ __all__ = [
     "read_bars",
     "sample_names",
     "write_bars",
+    "CacheEntry",
+    "Origin",
+    "Stored",
+    "cache_entries",
+    "cached_bars",
+    "damage",
+    "default_cache",
+    "find_entry",
+    "store_bars",
     "fetch_bars",
     "FetchResult",
     "SymbolFetch",
@@ -69,6 +90,7 @@ __all__ = [
     "check_bars",
     "check_file",
     "check_table",
+    "done_about",
     "survivorship_note",
     "bar_close",
     "bar_open",

@@ -14,18 +14,17 @@ from trading_rlhf.market.attendance import missing_and_extra
 from trading_rlhf.market.bars import Bars
 from trading_rlhf.market.clock import bar_close
 from trading_rlhf.market.findings import Findings, found, joined, no_findings, report_table
-from trading_rlhf.market.layouts import long_table
-from trading_rlhf.market.schema import check_rows
+from trading_rlhf.market.layouts import LongTable, long_table
 from trading_rlhf.market.sources import read_table
 from trading_rlhf.market.tables import bars_of
 from trading_rlhf.types import BoolArray, Clock, FloatArray
 
 __all__ = [
-    "DONE",
     "QualityReport",
     "check_bars",
     "check_file",
     "check_table",
+    "done_about",
     "survivorship_note",
 ]
 
@@ -33,9 +32,15 @@ JUMP: Final = 0.5
 STALE: Final = 5
 _ENDED: Final = 10
 
-DONE: Final = {
-    "refused": "refused: bars are not read until it is corrected",
-    "quarantined": "quarantined: kept as it is, for it may be real; look before using it",
+_DONE: Final = {
+    "refused": "refused: nothing is read until it is corrected",
+    "quarantined": "quarantined: kept, may be real; look before using it",
+    "unfinished": "quarantined: kept; decide nothing on it before it ends",
+    "zero_volume": "kept; no order fills on it",
+    "gap": "kept as missing; no order fills there",
+    "missing_bars": "kept as missing; no order fills there",
+    "off_calendar": "kept; no session of the exchange",
+    "outside_hours": "kept; bars are labelled by their start",
     "reported": "kept as it is",
 }
 
@@ -49,7 +54,7 @@ class QualityReport:
     Attributes:
         findings: one row per finding with symbol, date, rule, value and action. Actions: "refused"
             (``read_bars`` refuses the file), "quarantined" (kept, but look before using it) and
-            "reported"; ``DONE`` says what each means.
+            "reported"; ``done_about`` says what each means.
         notes: what was understood or done when the table was read, one sentence each.
     """
 
@@ -104,7 +109,7 @@ def check_table(table: pd.DataFrame) -> QualityReport:
     Raises:
         DataError: a needed column is missing.
     """
-    return QualityReport(check_rows(long_table(table).table))
+    return QualityReport(_impossible_rows(long_table(table)))
 
 
 def check_bars(
@@ -143,6 +148,11 @@ def check_bars(
     return QualityReport(report_table(pieces))
 
 
+def done_about(rule: str, action: str) -> str:
+    """Say what was done about a finding."""
+    return _DONE.get(rule) or _DONE[action]
+
+
 def survivorship_note(bars: Bars, ended_after: int = _ENDED) -> str:
     """Say in one sentence which assets are survivors, which listed late and which ended early.
 
@@ -157,30 +167,37 @@ def survivorship_note(bars: Bars, ended_after: int = _ENDED) -> str:
     early = (last < len(bars.dates) - ended_after) & ~never
     alive = int((~early & ~never).sum())
     parts = [
-        f"{alive} of {len(bars.symbols)} assets still trade at the last bar"
-        + (", survivors that were known when they were chosen" if alive else ""),
-        _names(bars, late, first, "listed late", "none listed late"),
-        _names(bars, early, last, "ended early", "none ended early, as some of any market do"),
+        f"{alive} of {len(bars.symbols)} assets trade to the last bar"
+        + ("" if early.any() else ", chosen with that known, which flatters results"),
+        _names(bars, late, first, "listed late"),
+        _names(bars, early, last, "ended early"),
     ]
     return f"Survivorship: {'; '.join(parts)}."
 
 
-def _names(bars: Bars, chosen: BoolArray, rows: _Rows, some: str, none: str) -> str:
+def _names(bars: Bars, chosen: BoolArray, rows: _Rows, what: str) -> str:
     places = np.flatnonzero(chosen)
     if not places.size:
-        return none
+        return f"{what}: none"
     told = [f"{bars.symbols[i]} ({bars.dates[rows[i]]:%Y-%m-%d})" for i in places[:5]]
     rest = f" and {len(places) - 5} more" if len(places) > 5 else ""
-    return f"{some}: {', '.join(told)}{rest}"
+    return f"{what}: {', '.join(told)}{rest}"
 
 
 def _check(table: pd.DataFrame, name: str, clock: Clock | None) -> QualityReport:
     long = long_table(table, name)
-    findings = check_rows(long.table)
+    findings = _impossible_rows(long)
     if not findings.empty:
         return QualityReport(findings, long.notes)
     bars, notes = bars_of(long, judge_splits=False)
     return QualityReport(check_bars(bars, clock=clock).findings, notes)
+
+
+def _impossible_rows(long: LongTable) -> Findings:
+    # Loaded here: pandera takes a second, and only a check of tables needs it.
+    from trading_rlhf.market.schema import check_rows
+
+    return check_rows(long.table)
 
 
 def _cells(bars: Bars) -> _Cells:
