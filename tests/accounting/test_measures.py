@@ -149,7 +149,7 @@ def test_alpha_and_beta_of_a_geared_benchmark(returns: np.ndarray):
     assert alpha(geared, benchmark, 12.0).tolist() == pytest.approx([0.0012, 0.0], abs=1e-14)
 
 
-@pytest.mark.parametrize("level", [0.0, 0.1, 1 / 3])
+@pytest.mark.parametrize("level", [0.0, 0.3, 0.001])
 def test_a_benchmark_that_stands_still_explains_nothing(returns: np.ndarray, level: float):
     still = torch.full((504,), level, dtype=torch.float64)
     ours = torch.tensor(returns)

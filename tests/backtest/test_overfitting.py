@@ -44,6 +44,14 @@ def test_it_is_purgedcvs_with_a_skilled_strategy_and_offsets():
     assert_equal_to_purgedcv(returns, 6)
 
 
+def test_a_strategy_that_stood_still_in_half_of_the_bars_scores_nothing_there():
+    # Equal returns are no skill without risk, although rounding leaves them a tiny deviation.
+    returns = noise(4, 6, 240)
+    returns[2, :120] = 0.001
+    returns[4, 60:] = -0.0003
+    assert_equal_to_purgedcv(returns, 8)
+
+
 @given(
     st.integers(0, 10_000),
     st.integers(2, 7),

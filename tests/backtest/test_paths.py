@@ -7,11 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from purgedcv import reconstruct_paths
-from skfolio.model_selection import CombinatorialPurgedCV
 
 from trading_rlhf.backtest import join_paths, path_figures
 from trading_rlhf.errors import AccountingError
-from trading_rlhf.market import walk_forward
+from trading_rlhf.market.splits import combinatorial_purged, walk_forward
 
 
 def folds(bars: int, count: int) -> list[slice]:
@@ -45,14 +44,16 @@ def test_combinatorial_paths_are_purgedcvs(count, tested, bars, shuffle):
     np.testing.assert_array_equal(found, reconstruct_paths(values, rows, count, tested, bars))
 
 
-def test_combinatorial_paths_are_skfolios():
-    splitter = CombinatorialPurgedCV(n_folds=6, n_test_folds=2, purged_size=1)
-    pieces, theirs = [], np.full((5, 60), np.nan)
-    for split, (_, tests) in enumerate(splitter.split(np.zeros((60, 1)))):
-        for test, path in zip(tests, splitter.get_path_ids()[split], strict=True):
-            pieces.append((slice(int(test[0]), int(test[-1]) + 1), np.full(len(test), split)))
-            theirs[path, test] = split
-    np.testing.assert_array_equal(join_paths(pieces), theirs)
+def test_paths_are_those_of_the_splitter():
+    # 62 bars leave a longer last fold.
+    cut = combinatorial_purged(62, 6, 2, purge=1)
+    pieces = [
+        (test, np.full(len(test), number))
+        for number, split in enumerate(cut.splits)
+        for test in split.tests
+    ]
+    lengths = [len(fold) for fold in cut.folds]
+    np.testing.assert_array_equal(join_paths(pieces), np.repeat(cut.paths, lengths, axis=1))
 
 
 def test_figures_of_paths_by_hand():
@@ -79,6 +80,8 @@ def test_one_path_has_no_spread():
     [
         ([], "test period"),
         ([(slice(0, 3), np.zeros(2))], "one return per bar"),
+        ([(np.array([0, 1, 3]), np.zeros(3))], "follow each other"),
+        ([(np.array([], dtype=int), np.zeros(0))], "follow each other"),
         ([(slice(0, 3), np.zeros(3)), (slice(4, 6), np.zeros(2))], "without gap or overlap"),
         ([(slice(0, 3), np.zeros(3)), (slice(2, 5), np.zeros(3))], "without gap or overlap"),
         ([(slice(0, 2), np.zeros(2)), (slice(2, 4), np.zeros(2))] * 2

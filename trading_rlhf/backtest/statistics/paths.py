@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from trading_rlhf.accounting import BARS_PER_YEAR, sharpe_ratio
@@ -42,12 +43,14 @@ class PathFigures:
     losing: float
 
 
-def join_paths(pieces: Iterable[tuple[slice, FloatArray]]) -> FloatArray:
+def join_paths(
+    pieces: Iterable[tuple[slice | npt.NDArray[np.int64], FloatArray]],
+) -> FloatArray:
     """Join the returns of test periods into paths ``[P, T]`` over all bars tested, in time order.
 
     Args:
-        pieces: test period (a slice of the bars) and per-bar returns over it, split by split. A
-            split that tests several periods gives one piece for each.
+        pieces: test period (a slice of the bars, or their consecutive numbers) and per-bar returns
+            over it, split by split. A split that tests several periods gives one piece for each.
 
     Raises:
         AccountingError: periods overlap in part, leave bars out between them, are tested unequally
@@ -55,13 +58,14 @@ def join_paths(pieces: Iterable[tuple[slice, FloatArray]]) -> FloatArray:
     """
     tests: dict[tuple[int, int], list[FloatArray]] = defaultdict(list)
     for period, returns in pieces:
-        if np.shape(returns) != (period.stop - period.start,):
+        start, stop = _start_and_stop(period)
+        if np.shape(returns) != (stop - start,):
             raise AccountingError(
                 "a test period needs one return per bar",
-                f"shape {np.shape(returns)} for bars {period.start} to {period.stop}",
+                f"shape {np.shape(returns)} for bars {start} to {stop}",
                 "Cut the returns to the period.",
             )
-        tests[period.start, period.stop].append(np.asarray(returns, dtype=np.float64))
+        tests[start, stop].append(np.asarray(returns, dtype=np.float64))
     periods = sorted(tests)
     if not periods:
         raise AccountingError("paths need a test period", "none", "Pass the splits' returns.")
@@ -103,3 +107,15 @@ def path_figures(returns: FloatArray, bars_per_year: float = BARS_PER_YEAR) -> P
         high=float(high),
         losing=float((equity[:, -1] < 1.0).mean()),
     )
+
+
+def _start_and_stop(period: slice | npt.NDArray[np.int64]) -> tuple[int, int]:
+    if isinstance(period, slice):
+        return period.start, period.stop
+    if not len(period) or (np.diff(period) != 1).any():
+        raise AccountingError(
+            "the bars of a test period must follow each other",
+            f"{len(period)} bars with gaps" if len(period) else "none",
+            "Give one piece for each period.",
+        )
+    return int(period[0]), int(period[-1]) + 1
