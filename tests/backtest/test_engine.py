@@ -1,13 +1,17 @@
 """Backtests: shapes, what an equity curve starts from, measures by hand, and bad input."""
 
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from tests.laws.random_bars import random_bars
-from trading_rlhf.accounting import CostModel
+from trading_rlhf.accounting import CostModel, ImpactModel, ShareCommission
 from trading_rlhf.backtest import measure, run_backtest
-from trading_rlhf.errors import AccountingError
+from trading_rlhf.env import MarketTensors
+from trading_rlhf.errors import AccountingError, DataError
 from trading_rlhf.market import Bars
 
 FREE = CostModel(
@@ -152,3 +156,97 @@ def test_too_few_bars_are_one_sentence(n_bars):
     short = random_bars(1, n_bars=n_bars)
     with pytest.raises(AccountingError, match=f"at least 3 bars; got {n_bars}"):
         run_backtest(short, np.zeros(short.shape))
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"equity_usd": 0.0}, "equity_usd must be positive and finite; got 0.0"),
+        ({"equity_usd": float("nan")}, "equity_usd must be positive and finite; got nan"),
+        ({"delay": -1}, "delay must be zero or more bars; got -1"),
+        ({"costs": CostModel(commission_bps=(1.0,))}, "commission_bps must be one number or 3"),
+    ],
+)
+def test_a_setting_out_of_range_is_one_sentence(bars, setting, message):
+    with pytest.raises(AccountingError) as caught:
+        run_backtest(bars, np.zeros(bars.shape), **setting)
+    assert str(caught.value).startswith(message)
+
+
+def test_impact_on_bars_without_volume_is_one_sentence(bars):
+    dry = random_bars(31, n_bars=20)
+    dry = Bars(dry.dates, dry.symbols, dry.open, None, None, dry.close, None)
+    with pytest.raises(DataError, match="impact and participation need volumes"):
+        run_backtest(dry, np.zeros(dry.shape), CostModel(impact=ImpactModel()))
+
+
+def test_what_filled_is_what_was_ordered_at_the_prices_of_the_fill(bars):
+    whole = random_bars(33, n_bars=30)
+    result = run_backtest(whole, weights(3, *whole.shape), FREE)
+    moved = whole.open[1:] / whole.close[:-1]
+    night = 1.0 + (result.weights[0, :-1] * (moved - 1.0)).sum(1)
+    expected = result.traded[0, :-1] * moved / night[:, None]
+    np.testing.assert_allclose(result.filled[0, 1:], expected, atol=1e-14)
+    assert not result.filled[0, 0].any()
+    assert not result.costs.any()
+
+
+def test_nothing_fills_in_a_hole(bars):
+    result = run_backtest(bars, weights(3, *bars.shape))
+    assert result.filled[0].any()
+    assert not result.filled[0][~bars.fillable].any()
+
+
+def test_costs_of_the_measures_are_those_that_were_paid(bars):
+    costs = CostModel(impact=ImpactModel(), share_commission=ShareCommission())
+    result = run_backtest(bars, weights(4, *bars.shape), costs)
+    assert result.costs.shape == result.equity.shape
+    paid = result.costs[0, 1:].mean() * 252
+    assert result.measures["cost"][0] == pytest.approx(paid, rel=1e-12)
+    assert paid > 0
+
+
+def test_rules_in_usd_depend_on_the_size_of_the_account(bars):
+    costs = CostModel(impact=ImpactModel(), share_commission=ShareCommission())
+    targets = weights(4, *bars.shape)
+    small, large, sold_out = (
+        run_backtest(bars, targets, costs, equity_usd=usd) for usd in (1e4, 1e7, 1e11)
+    )
+    # Minimum fees weigh on the small one, impact on the large one; the largest hardly fills.
+    assert small.measures["cost"][0] > 1.2 * run_backtest(bars, targets).measures["cost"][0]
+    assert large.measures["cost"][0] > 1.2 * small.measures["cost"][0]
+    assert sold_out.measures["exposure"][0] < 0.1 * large.measures["exposure"][0]
+
+
+def test_measures_count_the_bars_of_a_year(bars):
+    daily = random_bars(32, n_bars=56)
+    hours = pd.date_range("2001-01-08 14:30", periods=7, freq="1h", tz="UTC")
+    dates = hours
+    for k in range(1, 8):
+        dates = dates.append(hours + pd.Timedelta(days=k))
+    arrays = (daily.open, daily.high, daily.low, daily.close, daily.volume)
+    hourly = Bars(dates, daily.symbols, *arrays)
+    targets = weights(5, *daily.shape)
+    free = FREE
+    one, other = run_backtest(daily, targets, free), run_backtest(hourly, targets, free)
+    np.testing.assert_array_equal(one.equity, other.equity)
+    for name in ("volatility", "sharpe", "sortino"):
+        ratio = other.measures[name][0] / one.measures[name][0]
+        assert ratio == pytest.approx(7**0.5, rel=1e-12), name
+
+
+def test_a_delay_of_targets_at_the_fill_is_a_shift(bars):
+    targets = weights(6, *bars.shape)
+    shifted = np.full_like(targets, np.nan)
+    shifted[2:] = targets[:-2]
+    late = run_backtest(bars, targets, size_at="fill", delay=2)
+    np.testing.assert_array_equal(late.equity, run_backtest(bars, shifted, size_at="fill").equity)
+
+
+def test_another_market_may_stand_in_for_the_bars(bars):
+    targets = weights(7, *bars.shape)
+    market = MarketTensors.from_bars(bars, np.zeros((*bars.shape, 1)))
+    same = run_backtest(bars, targets, market=market)
+    np.testing.assert_array_equal(same.equity, run_backtest(bars, targets).equity)
+    still = replace(market, fillable=torch.zeros_like(market.fillable))
+    assert not run_backtest(bars, targets, market=still).filled.any()
