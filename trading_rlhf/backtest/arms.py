@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from trading_rlhf.accounting import CostModel, sharpe_ratio
+from trading_rlhf.accounting import BARS_PER_YEAR, CostModel, sharpe_ratio
 from trading_rlhf.agent import Policy, Walk, walk
 from trading_rlhf.backtest.statistics import sharpe_standard_error
 from trading_rlhf.env import GateConfig, MarketTensors
@@ -129,12 +129,13 @@ def walk_arms(
     )
 
 
-def figures(walked: Walk, arm: int) -> ArmFigures:
+def figures(walked: Walk, arm: int, bars_per_year: float = BARS_PER_YEAR) -> ArmFigures:
     """Figures of one arm of a walk.
 
     Args:
         walked: from ``walk_arms``; its decider is the true desk.
         arm: index along S.
+        bars_per_year: bars in a year, for the Sharpe ratio.
     """
     shown = walked.shown[:, arm]
     p = walked.approval[:, arm]
@@ -143,13 +144,13 @@ def figures(walked: Walk, arm: int) -> ArmFigures:
     enough = count >= ENOUGH_ITEMS
     log_growth = walked.log_growth[:, arm]
     steps = log_growth.numel()
-    sharpe = float(sharpe_ratio(log_growth.exp().flatten() - 1.0))
+    sharpe = float(sharpe_ratio(log_growth.exp().flatten() - 1.0, bars_per_year))
     return ArmFigures(
         approval=float((p * notional).sum() / notional.sum()) if enough else None,
         approval_count=float(p[shown].mean()) if enough else None,
         profit=float(log_growth.mean()) * 1e4,
         sharpe=sharpe,
-        sharpe_error=sharpe_standard_error(sharpe, steps),
+        sharpe_error=sharpe_standard_error(sharpe, steps, bars_per_year),
         reviews=count / steps,
         turnover=float(walked.executed[:, arm].abs().sum() / steps),
         shown=count,

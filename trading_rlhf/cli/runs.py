@@ -217,8 +217,7 @@ def backtest(
         if weights is not None:
             table, facts = backtest_weights(data, weights, stage, nan_holds)
         else:
-            table, path = backtest_run(stage)
-            facts["report"] = str(path)
+            table, facts = backtest_run(stage)
     if json:
         print_json({"measures": table.to_dict(orient="index"), **facts})
         return 0

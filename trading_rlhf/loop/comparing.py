@@ -93,8 +93,9 @@ def compare(
         for (policy, fitted), placebo_bar in zip(placebos, bars, strict=True)
     ]
     walked = walk_arms(arms, *common, **account)
-    table = {name: figures(walked, index) for index, name in enumerate(ARMS[:-1])}
-    table["placebo"] = mean_figures([figures(walked, i) for i in range(len(ARMS) - 1, len(arms))])
+    rows = [figures(walked, i, context.bars.bars_per_year) for i in range(len(arms))]
+    table = dict(zip(ARMS[:-1], rows, strict=False))
+    table["placebo"] = mean_figures(rows[len(ARMS) - 1 :])
     return Comparison(table, walked, bars)
 
 

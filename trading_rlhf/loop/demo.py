@@ -28,6 +28,7 @@ from trading_rlhf.loop.reporting import (
     write_summary,
 )
 from trading_rlhf.loop.training import shape_policies, store_policy, train_base
+from trading_rlhf.market import survivorship_note
 from trading_rlhf.reward import Fitted, ModelDesk
 from trading_rlhf.store import open_store, verify
 from trading_rlhf.types import Desk, JsonDict, Progress
@@ -129,6 +130,7 @@ def _run(context: Context, progress: Progress) -> JsonDict:
             "bars": context.bars.shape[0],
             "symbols": list(context.bars.symbols),
             "sha256": context.bars.sha256,
+            "survivorship": survivorship_note(context.bars),
         },
         "seed": config.seed,
         "answers": answers,
@@ -188,7 +190,7 @@ def _test(
     progress("backtest", 2, 3)
     curves = undisturbed_curves(context, base, learned.fitted.model, trained.shaped)
     figures: JsonDict = {
-        **arm_summary(comparison),
+        **arm_summary(comparison, context.bars.bars_per_year),
         "placebo_thresholds": comparison.placebo_thresholds,
         "significance": record_trials(context, comparison),
         "reward_model": {

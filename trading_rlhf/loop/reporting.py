@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import torch
 
-from trading_rlhf.accounting import BARS_PER_YEAR
 from trading_rlhf.agent import Policy, Walk, walk
 from trading_rlhf.backtest import (
     ENOUGH_ITEMS,
@@ -24,7 +23,7 @@ from trading_rlhf.backtest import (
 )
 from trading_rlhf.loop.comparing import ARMS, Comparison
 from trading_rlhf.loop.context import Context
-from trading_rlhf.market import Bars
+from trading_rlhf.market import Bars, survivorship_note
 from trading_rlhf.reward import ModelDesk, RewardModel
 from trading_rlhf.store import append, canonical_json, read_events
 from trading_rlhf.store.files import replace_text
@@ -53,7 +52,7 @@ LABELS = {
 }
 
 
-def arm_summary(comparison: Comparison) -> JsonDict:
+def arm_summary(comparison: Comparison, bars_per_year: float) -> JsonDict:
     """The headline figures by name, each keyed by arm."""
     figures = comparison.figures
     columns = {
@@ -69,7 +68,7 @@ def arm_summary(comparison: Comparison) -> JsonDict:
         key: {arm: figures[arm].to_json()[name] for arm in figures} for key, name in columns.items()
     }
     shares: JsonDict = {}
-    for key, error in gap_errors(comparison).items():
+    for key, error in gap_errors(comparison, bars_per_year).items():
         row = table[key]
         known = None not in row.values()
         shares[key] = (
@@ -80,7 +79,7 @@ def arm_summary(comparison: Comparison) -> JsonDict:
     return {**table, "gap_closed_net_of_placebo": shares}
 
 
-def gap_errors(comparison: Comparison) -> dict[str, float]:
+def gap_errors(comparison: Comparison, bars_per_year: float) -> dict[str, float]:
     """Standard errors of oracle minus base: paired by step for money, by item for approval."""
     base, oracle = (comparison.figures[arm] for arm in ("base", "oracle"))
     paths = comparison.walked.log_growth[:, :, 0].double()
@@ -99,7 +98,7 @@ def gap_errors(comparison: Comparison) -> dict[str, float]:
         )
         ** 0.5,
         "profit_through_gate": step_error * 1e4,
-        "sharpe": step_error / spread * BARS_PER_YEAR**0.5 if spread else 0.0,
+        "sharpe": step_error / spread * bars_per_year**0.5 if spread else 0.0,
     }
 
 
@@ -334,8 +333,8 @@ def _warnings(context: Context, summary: JsonDict) -> list[str]:
             "nothing about real traders."
         )
     lines.append(
-        f"{', '.join(context.bars.symbols)} are survivors: companies that failed are missing, so "
-        "every profit shown is too high. No profit claim follows from one path."
+        f"{survivorship_note(context.bars)} Companies that failed are missing, so every profit "
+        "shown is too high. No profit claim follows from one path."
     )
     return lines
 

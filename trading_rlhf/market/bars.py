@@ -33,6 +33,7 @@ class PriceHistory:
         low: as ``open``.
         close: ``[K]`` USD; the last one is the close as traded.
         volume: ``[K]`` shares, in shares of t; None where the data has none.
+        bars_per_year: bars in a year.
     """
 
     dates: pd.DatetimeIndex
@@ -41,6 +42,7 @@ class PriceHistory:
     low: FloatArray | None
     close: FloatArray
     volume: FloatArray | None
+    bars_per_year: float
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -239,6 +241,7 @@ class Bars:
             low=restated(self.low),
             close=_frozen(known),
             volume=volume,
+            bars_per_year=self.bars_per_year,
         )
 
     def _check_prices(self) -> None:

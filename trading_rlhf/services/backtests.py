@@ -17,21 +17,21 @@ from trading_rlhf.backtest import (
 )
 from trading_rlhf.errors import AccountingError, DataError
 from trading_rlhf.loop import Context, hold_targets, undisturbed_walks
-from trading_rlhf.market import Bars, load_bars
+from trading_rlhf.market import Bars, load_bars, survivorship_note
 from trading_rlhf.services.stages import Stage, open_stage
 from trading_rlhf.types import FloatArray, JsonDict
 
 __all__ = ["backtest_run", "backtest_weights", "read_weights_file"]
 
 
-def backtest_run(stage: Stage) -> tuple[pd.DataFrame, Path]:
+def backtest_run(stage: Stage) -> tuple[pd.DataFrame, JsonDict]:
     """Backtest a run's policies over the test period, where nobody refuses.
 
     Arms: buy and hold, the base policy, what the reward model approves of it, and the shaped
     policy under the same filter, as far as they exist. Every arm goes through ``run_backtest``.
 
     Returns:
-        Measures, one row per arm, and the report's path.
+        Measures, one row per arm, and facts: the report's path and what limits the result.
     """
     with open_stage(stage) as context:
         window = context.bars.window(context.test_bars.start, context.test_bars.stop)
@@ -41,7 +41,7 @@ def backtest_run(stage: Stage) -> tuple[pd.DataFrame, Path]:
         table = result.measures.set_index(pd.Index(targets, name="arm"))
         path = context.folder / "backtest.html"
         _write(context, result, table, path)
-        return table, path
+        return table, {"report": str(path), "note": survivorship_note(context.bars)}
 
 
 def backtest_weights(
@@ -63,6 +63,7 @@ def backtest_weights(
         "engine": result.engine,
         "bars": bars.shape[0],
         "symbols": list(bars.symbols),
+        "note": survivorship_note(bars),
     }
 
 
@@ -131,9 +132,7 @@ def _write(context: Context, result: BacktestResult, table: pd.DataFrame, path: 
     report = Report(
         title=f"Backtest of {context.folder.name} on {context.config.data}",
         summary=["Out of sample, costs paid, executed as proposed: no desk refuses."],
-        warnings=[
-            f"{', '.join(context.bars.symbols)} are survivors; one path carries no profit claim."
-        ],
+        warnings=[f"{survivorship_note(context.bars)} One path carries no profit claim."],
         tables=[Table("Measures (fractions; yearly where the name says so)", text)],
         plots=[
             Plot("Equity", line_plot(curves, "equity", log=True)),

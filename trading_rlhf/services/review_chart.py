@@ -15,7 +15,6 @@ __all__ = ["CHART_BARS", "MEAN_BARS", "price_chart", "yearly_volatility", "share
 
 CHART_BARS = 121  # the decision bar and 120 before it
 MEAN_BARS = 20
-_BARS_PER_YEAR = 252
 
 
 def price_chart(proposal: Proposal, history: PriceHistory, mask: Mask) -> Chart:
@@ -62,7 +61,7 @@ def yearly_volatility(history: PriceHistory) -> float | None:
     closes = history.close[-MEAN_BARS - 1 :]
     if len(closes) <= MEAN_BARS:
         return None
-    return float(np.diff(np.log(closes)).std(ddof=1) * math.sqrt(_BARS_PER_YEAR))
+    return float(np.diff(np.log(closes)).std(ddof=1) * math.sqrt(history.bars_per_year))
 
 
 def share_of_volume(proposal: Proposal, history: PriceHistory) -> float | None:
