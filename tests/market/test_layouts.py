@@ -1,11 +1,20 @@
 """Tables in other layouts, with other names and time zones are read as what they are."""
 
+from gzip import decompress
+from importlib.resources import files
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from trading_rlhf.errors import DataError
-from trading_rlhf.market import check_file, read_bars, trading_sessions
+from trading_rlhf.market import (
+    check_file,
+    load_sample,
+    read_bars,
+    survivorship_note,
+    trading_sessions,
+)
 from trading_rlhf.market.sources import read_bars_and_notes
 
 DAYS = trading_sessions(pd.Timestamp("2020-08-24"), pd.Timestamp("2020-09-11"))
@@ -265,3 +274,28 @@ def test_an_adjusted_close_that_was_not_adjusted_is_refused(tmp_path):
     frame[prices] = frame[prices] * np.where(before, 4.0, 1.0)
     with pytest.raises(DataError, match="must be adjusted for splits"):
         read_bars(saved(frame, tmp_path / "AAA.csv"))
+
+
+def test_the_archive_behind_the_sample_is_read_as_the_sample_with_a_late_listing(tmp_path):
+    """GOOG lists in 2004 and FB in 2012: masked before, never a price."""
+    archive = files("bokeh_sampledata").joinpath("_data", "stocks.csv.gz").read_bytes()
+    path = tmp_path / "stocks.csv"
+    path.write_bytes(decompress(archive))
+    bars, sample = read_bars(path), load_sample("us4")
+    assert list(bars.dates) == list(sample.dates)
+    first = {s: bars.dates[r] for s, r in zip(bars.symbols, bars.lifetimes[:, 0], strict=True)}
+    assert first["GOOG"] == pd.Timestamp("2004-08-19")
+    assert first["FB"] == pd.Timestamp("2012-05-18")
+    masked = ~bars.tradable
+    assert np.isnan(bars.close[masked]).all()
+    assert np.isnan(bars.raw_close[masked]).all()
+    assert masked.sum(axis=0).tolist() == bars.lifetimes[:, 0].tolist()
+    order = [bars.symbols.index(symbol) for symbol in sample.symbols]
+    for name in ("open", "high", "low", "close", "volume", "raw_close", "split"):
+        ours = getattr(bars, name)[:, order]
+        np.testing.assert_allclose(ours, getattr(sample, name), rtol=1e-12, equal_nan=True)
+    np.testing.assert_allclose(bars.dividend[:, order], sample.dividend, atol=1e-12)
+    note = survivorship_note(bars)
+    assert "5 of 5 assets trade to the last bar" in note
+    assert "GOOG (2004-08-19)" in note
+    assert "FB (2012-05-18)" in note

@@ -366,7 +366,8 @@ def _numbers(name: str, values: npt.ArrayLike, shape: tuple[int, int]) -> FloatA
         raise DataError(f"{name} must have the shape {shape}", str(array.shape), "Pass [T, N].")
     # One bit pattern for NaN and zero, so that equal content has an equal hash.
     array[np.isnan(array)] = np.nan
-    return _frozen(array + 0.0)
+    array += 0.0
+    return _frozen(array)
 
 
 def _flags(values: npt.ArrayLike, shape: tuple[int, int]) -> BoolArray:

@@ -92,6 +92,8 @@ def bars_of(long: LongTable, judge_splits: bool = True) -> tuple[Bars, tuple[str
 
 def plain_number(column: "pd.Series[Any]") -> FloatArray | None:
     """Read numbers exactly, a blank as a missing one; None where a cell is no number."""
+    if column.dtype == np.float64:
+        return column.to_numpy()
     if pd.api.types.is_numeric_dtype(column):
         return column.to_numpy(dtype=np.float64, na_value=np.nan)
     try:
@@ -203,13 +205,15 @@ def _check_order(
     def name(row: int) -> str:
         return f"{dates[rows[row]]:%Y-%m-%d} of {names[columns[row]]} in data row {row + 1}"
 
+    cells = rows.astype(np.int64) * len(names) + columns
+    if (np.diff(cells) > 0).all():
+        return
     order = np.argsort(columns, kind="stable")
     step = np.diff(rows[order])
     same = np.diff(columns[order]) == 0
     late = np.flatnonzero(same & (step <= 0))
     if not late.size:
         return
-    cells = rows.astype(np.int64) * len(names) + columns
     repeats = np.flatnonzero(pd.Series(cells).duplicated())
     if repeats.size:
         raise DataError(
