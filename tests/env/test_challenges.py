@@ -201,6 +201,12 @@ def test_costs_rise_to_their_multiple_and_nothing_else_moves(setup: Setup) -> No
         assert torch.equal(getattr(changed.market, key), tensor), key
 
 
+def test_costs_that_drift_already_drift_on(setup: Setup) -> None:
+    twice = under("drifting_costs", "easy", under("drifting_costs", "medium", setup))
+    assert twice.market.cost_scale is not None
+    assert float(twice.market.cost_scale[-1]) == pytest.approx(8.0)
+
+
 def test_rising_costs_cost() -> None:
     calm = setup_on(random_bars(8, N_BARS))
     env = [_growth_of_churning(under("drifting_costs", level, calm).market) for level in LEVELS]
@@ -300,3 +306,25 @@ def test_environments_run_under_every_challenge(bars: Bars, name: str) -> None:
         assert truncated.tolist() == [step % 6 == 5] * 3
     if name == "constraints":
         assert info["violations"].shape == (3, 3)
+
+
+def test_an_environment_shows_the_fault_and_counts_true_money(bars: Bars, setup: Setup) -> None:
+    changed = under("stuck_bars", "hard", setup, seed=2).market
+    stuck = challenge("stuck_bars", "hard")
+    env = challenge_env(
+        bars, COSTS, stuck, np.random.default_rng(2), compute=compute, first_bar=START,
+        episode_length=50,
+    )  # fmt: skip
+    assert torch.equal(env.market.fillable, changed.fillable)
+    obs, _ = env.reset(options={"start": START + 20})
+    width, seen_blocked = 3 * len(NAMES), 0
+    for t in range(START + 20, START + 60):
+        assert torch.equal(obs[0, :width], changed.features[t].flatten())
+        held = env.accounts.held.clone()
+        obs, reward, *_ = env.step(np.full((1, 3), 0.3))
+        blocked = ~changed.fillable[t + 1]
+        moved = (1 + setup.market.overnight[t + 1]) * (1 + setup.market.intraday[t + 1])
+        if blocked.all():
+            seen_blocked += 1
+            assert float(reward.exp()) == pytest.approx(1 + float((held * (moved - 1)).sum()))
+    assert seen_blocked > 0

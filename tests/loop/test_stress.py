@@ -114,9 +114,12 @@ def test_table_and_plot_show_every_cell(result: Stressed) -> None:
     assert list(table.columns) == list(QUICK.levels)
     assert len(table) == len(QUICK.names)
     assert table.loc["limits watched", "hard"].startswith("over in ")
-    heat = stress_plot(result).data[0]
-    assert np.shape(heat.z) == (4, 2)
-    assert all(text for row in heat.text for text in row)
+    figure = stress_plot(result)
+    assert np.shape(figure.data[0].z) == (4, 2)
+    labels = [(note.y, note.x, note.text) for note in figure.layout.annotations]
+    for made in result.cells:
+        assert (made.label, made.level, made.what) in labels
+    assert len(labels) == 2 * len(result.cells)
 
 
 def measured(mean: float, spread: float, draws: int = 1, seed: int = 0) -> Measured:
@@ -186,7 +189,7 @@ def test_a_stress_is_written_counted_and_recorded(stage: Stage) -> None:
     page = (stage.run / "stress.html").read_text()
     assert "limited history *" in page
     assert 'src="http' not in page
-    assert any(line.startswith("Buy and hold under another regime") for line in sentences)
+    assert any(line.startswith("Buy and hold under another regime: medium ") for line in sentences)
     retrained = {row["name"]: row["retrained"] for row in figures["challenges"]}
     assert retrained == dict(zip(only, (False, True, True), strict=True))
     context = open_context(stage.run, KEY, SettableClock(present))

@@ -26,7 +26,7 @@ _ANEW_NOTE = (
     "run's own training budget, and compared with others trained the same way without the "
     "challenge."
 )
-_GAIN, _LOSS, _EVEN = "#3b6ea5", "#b3412c", "#f7f7f5"
+_GAIN, _LOSS, _EVEN = "#8fb3d9", "#e08a76", "#f7f7f5"
 
 
 def stress_table(result: Stressed) -> pd.DataFrame:
@@ -45,11 +45,10 @@ def stress_sentences(result: Stressed) -> list[str]:
     lines = [_reference_sentence("Undisturbed", result.undisturbed, result.hold)]
     if result.retrained is not None:
         lines.append(_reference_sentence("Trained anew", result.retrained, result.hold))
-    lines += [
-        f"Buy and hold under {cell.label}, {cell.level}: {cell.hold:.2f} bp."
-        for cell in result.cells
-        if cell.hold is not None
-    ]
+    moved = [cell for cell in result.cells if cell.hold is not None]
+    for label in dict.fromkeys(cell.label for cell in moved):
+        figures = [f"{c.level} {c.hold:.2f}" for c in moved if c.label == label]
+        lines.append(f"Buy and hold under {label}: {', '.join(figures)} bp.")
     faults = [cell for cell in result.cells if not cell.changes_task]
     clear = [cell for cell in faults if cell.change < -2 * cell.change_error]
     if not clear:
@@ -65,30 +64,21 @@ def stress_sentences(result: Stressed) -> list[str]:
 
 
 def stress_plot(result: Stressed) -> go.Figure:
-    """Heat map of the change of score: red where it falls, white where nothing is lost."""
+    """Heat map of the change of score: red where it falls, pale where nothing is lost."""
     rows = list(dict.fromkeys(_row(cell) for cell in result.cells))
     levels = list(dict.fromkeys(cell.level for cell in result.cells))
     changes = pd.DataFrame(index=rows, columns=levels, dtype=float)
-    texts = pd.DataFrame("", index=rows, columns=levels)
-    hovers = texts.copy()
+    hovers = pd.DataFrame("", index=rows, columns=levels)
     for cell in result.cells:
-        place = (_row(cell), cell.level)
-        changes.loc[place] = cell.change
-        texts.loc[place] = _plot_text(cell)
-        hovers.loc[place] = (
-            f"{cell.what}<br>score {cell.score:+.2f} ± {cell.score_error:.2f} bp, "
-            f"Sharpe {cell.sharpe:.2f}<br>trades {100 * cell.turnover:.1f}% a bar"
-        )
+        changes.loc[_row(cell), cell.level] = cell.change
+        hovers.loc[_row(cell), cell.level] = _hover_text(cell)
     limit = max([0.5, *(abs(cell.change) for cell in result.cells if not cell.changes_task)])
     figure = go.Figure(
         go.Heatmap(
             z=changes.to_numpy(),
             x=levels,
             y=rows,
-            text=texts.to_numpy(),
             customdata=hovers.to_numpy(),
-            texttemplate="%{text}",
-            textfont={"color": "#1f2937"},
             hovertemplate="%{y}, %{x}<br>%{customdata}<extra></extra>",
             colorscale=[(0.0, _LOSS), (0.5, _EVEN), (1.0, _GAIN)],
             zmin=-limit,
@@ -98,11 +88,15 @@ def stress_plot(result: Stressed) -> go.Figure:
             colorbar={"title": {"text": "bp per bar"}, "thickness": 12},
         )
     )
+    for cell in result.cells:
+        place = {"x": cell.level, "y": _row(cell), "showarrow": False}
+        figure.add_annotation(text=_plot_text(cell), yshift=9, font={"size": 14}, **place)
+        figure.add_annotation(text=cell.what, yshift=-10, font={"size": 11}, **place)
     figure.update_layout(
-        height=90 + 46 * len(rows),
+        height=90 + 52 * len(rows),
         margin={"l": 16, "r": 16, "t": 36, "b": 16},
         plot_bgcolor="white",
-        font={"size": 13},
+        font={"size": 13, "color": "#1f2937"},
     )
     figure.update_xaxes(side="top", showgrid=False)
     figure.update_yaxes(autorange="reversed", showgrid=False, automargin=True)
@@ -179,14 +173,20 @@ def _cell_text(cell: Cell) -> str:
 
 
 def _plot_text(cell: Cell) -> str:
-    what = f"<br><span style='font-size:11px;color:#6b7280'>{cell.what}</span>"
     if cell.violations is not None:
-        return f"{_over_text(cell)}{what}"
+        return _over_text(cell)
     change = f"{_signed(cell.change, 1)} bp"
     if abs(cell.change) <= 2 * cell.change_error:
         change = f"({change})"
     kept = _kept_text(cell)
-    return f"keeps {kept}   {change}{what}" if kept else f"{change}{what}"
+    return f"keeps {kept}   {change}" if kept else change
+
+
+def _hover_text(cell: Cell) -> str:
+    return (
+        f"{cell.what}<br>score {cell.score:+.2f} ± {cell.score_error:.2f} bp, "
+        f"Sharpe {cell.sharpe:.2f}<br>trades {100 * cell.turnover:.1f}% a bar"
+    )
 
 
 def _reference_sentence(name: str, cell: Cell, hold: float) -> str:
