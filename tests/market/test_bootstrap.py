@@ -124,6 +124,25 @@ def test_missing_bars_stay_missing_and_prices_go_on_after_them():
     np.testing.assert_allclose(moved[1:], expected[rows[1:]][~missing][1:], atol=1e-12)
 
 
+def test_the_return_over_a_missing_bar_is_that_of_the_source(real):
+    tradable = np.array(real.tradable)
+    tradable[100::7, 2] = False
+    names = ("open", "high", "low", "close", "raw_close", "volume")
+    gapped = replace(
+        real,
+        **{name: np.where(tradable, getattr(real, name), np.nan) for name in names},
+        tradable=tradable,
+    )
+    # One block that does not come around the end.
+    drawn = bootstrap_bars(gapped, np.random.default_rng(2), 200, block=1e9)
+    whole = bootstrap_bars(real, np.random.default_rng(2), 200, block=1e9)
+    assert (np.diff(rows_of(drawn, gapped)) == 1).all()
+    there = drawn.tradable[:, 2]
+    assert 20 < (~there).sum() < 40
+    ratio = drawn.close[there][:, 2] / whole.close[there][:, 2]
+    np.testing.assert_allclose(ratio, ratio[0], rtol=1e-9)
+
+
 def test_splits_and_dividends_are_in_the_returns():
     bars = load_sample("us4")
     drawn = bootstrap_bars(bars.window(1100, 1400), np.random.default_rng(6), 400)

@@ -73,17 +73,24 @@ def test_volume_rises_with_the_range_and_remembers(name):
 
 
 def test_brownian_motion_has_its_drift_volatility_and_correlation():
-    bars = gbm_market(
-        np.random.default_rng(5), 5000, 40, drift=0.5, volatility=0.2, correlation=0.4
-    )
+    bars = gbm_market(np.random.default_rng(5), 5000, 40, volatility=0.2, correlation=0.4)
     r = log_returns(bars)
     correlation = np.corrcoef(r.T)[np.triu_indices(40, 1)].mean()
     assert r.std() * 252**0.5 == pytest.approx(0.2, rel=0.02)
-    assert r.mean() * 252 == pytest.approx(0.5 - 0.02, abs=4.0 * 0.2 * (0.41 / 19.8) ** 0.5)
     assert correlation == pytest.approx(0.4, abs=0.03)
     assert kurtosis(r) == pytest.approx(3.0, abs=0.1)
     overnight = np.log(bars.open[1:] / bars.close[:-1])
     assert overnight.var() / r.var() == pytest.approx(0.2, abs=0.01)
+
+
+def test_drift_is_that_of_simple_returns_so_log_returns_lose_half_the_variance():
+    bars = gbm_market(
+        np.random.default_rng(15), 5000, 40, drift=0.5, volatility=0.8, correlation=0.0
+    )
+    r = log_returns(bars)
+    error = 0.8 * (252 / r.size) ** 0.5
+    assert r.mean() * 252 == pytest.approx(0.5 - 0.8**2 / 2.0, abs=4.0 * error)
+    assert error < 0.03
 
 
 def test_the_range_of_brownian_motion_is_that_of_its_steps():
@@ -143,10 +150,12 @@ def test_jumps_come_as_often_and_as_large_as_stated():
 
 
 def test_variance_never_counts_as_negative_even_far_from_fellers_condition():
-    model = HestonModel(mean_variance=0.02, reversion=1.0, variance_volatility=1.5)
-    market = heston_market(np.random.default_rng(12), 1500, 20, model)
+    # Reflection instead of truncation lets this variance explode.
+    model = HestonModel(mean_variance=0.02, reversion=8.0, variance_volatility=2.0)
+    market = heston_market(np.random.default_rng(13), 1500, 60, model)
     assert (market.variance >= 0.0).all()
     assert (market.variance == 0.0).mean() > 0.05
+    assert market.variance.mean() == pytest.approx(0.02, rel=0.3)
     assert np.isfinite(market.bars.close).all()
 
 

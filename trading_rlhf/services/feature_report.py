@@ -188,7 +188,7 @@ def _page(
     return Report(
         title=f"Features and later returns, {source}",
         summary=[
-            f"Largest t: {strongest.feature} over {strongest.horizon} bars, IC "
+            f"Largest t: {strongest.feature} over {_bars(strongest.horizon)}, IC "
             f"{strongest.ic:+.3f} with t {strongest.t_statistic:+.1f}, spread "
             f"{_BPS * strongest.spread:+.1f} ± {_BPS * strongest.spread_error:.1f} bps."
         ],
@@ -207,14 +207,14 @@ def _plots(report: FeatureReport) -> list[Plot]:
     names = [f"quantile {i + 1}" for i in range(report.n_quantiles)]
     names[0], names[-1] = "lowest", "highest"
     by_horizon = {
-        f"{horizon} bars": {s.feature: s.ic for s in report.scores if s.horizon == horizon}
+        _bars(horizon): {s.feature: s.ic for s in report.scores if s.horizon == horizon}
         for horizon in horizons
     }
     summed = {s.feature: s.by_date.cumsum() for s in report.scores if s.horizon == horizons[0]}
     plots = [
         Plot("Information coefficient", bar_plot(pd.DataFrame(by_horizon), "mean rank IC")),
         Plot(
-            f"Information coefficient over {horizons[0]} bars, summed over dates",
+            f"Information coefficient over {_bars(horizons[0])}, summed over dates",
             line_plot(pd.DataFrame(summed), "sum of rank IC"),
             "A steady slope is an edge that lasts; a step is one episode.",
         ),
@@ -222,6 +222,10 @@ def _plots(report: FeatureReport) -> list[Plot]:
     for horizon in horizons:
         returns = {s.feature: s.quantile_returns for s in report.scores if s.horizon == horizon}
         frame = _BPS * pd.DataFrame(returns, index=names).T
-        title = f"Mean return over {horizon} bars by quantile of the feature"
+        title = f"Mean return over {_bars(horizon)} by quantile of the feature"
         plots.append(Plot(title, bar_plot(frame, "bps")))
     return plots
+
+
+def _bars(horizon: int) -> str:
+    return "1 bar" if horizon == 1 else f"{horizon} bars"
