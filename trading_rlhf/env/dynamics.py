@@ -207,7 +207,9 @@ class Session:
     Attributes:
         held: ``[..., N]`` weights at its close (fraction of equity).
         growth: ``[...]`` equity at its close over equity at the close before.
-        filled: ``[..., N]`` what was filled (fraction of equity at the fill, signed).
+        before: ``[..., N]`` weights just before the fill, delisted positions gone (fraction of
+            equity at the fill).
+        after: ``[..., N]`` weights that were reached, before costs (same unit).
         cost: ``[...]`` what trades and delistings cost (fraction of equity at the fill).
         carry: ``[...]`` interest and fees less dividends (fraction of equity at the close before).
         overnight: ``[...]`` equity at the fill over equity at the close before.
@@ -215,10 +217,16 @@ class Session:
 
     held: Tensor
     growth: Tensor
-    filled: Tensor
+    before: Tensor
+    after: Tensor
     cost: Tensor
     carry: Tensor
     overnight: Tensor
+
+    @property
+    def filled(self) -> Tensor:
+        """``[..., N]`` what was filled (fraction of equity at the fill, signed)."""
+        return self.after - self.before
 
 
 def advance(
@@ -320,8 +328,8 @@ def trade_session(
         cost = cost * scale
     if lost is not None:
         cost = cost + lost
-    after, day = mark(wanted, cost, market.intraday[now])
-    return Session(after, night * day, wanted - at_fill, cost, carry, night)
+    weights, day = mark(wanted, cost, market.intraday[now])
+    return Session(weights, night * day, at_fill, wanted, cost, carry, night)
 
 
 def _sized_at_fill(
