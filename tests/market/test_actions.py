@@ -2,9 +2,17 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from trading_rlhf.errors import DataError
-from trading_rlhf.market.actions import infer_actions, later_splits
+from trading_rlhf.market.actions import (
+    ignored_dividends,
+    infer_actions,
+    later_splits,
+    restore_traded,
+    split_days,
+)
 
 
 def prices(split, dividend, seed=0):
@@ -64,3 +72,61 @@ def test_a_factor_that_falls_is_refused():
 
 def test_later_splits_are_those_after_the_bar():
     np.testing.assert_array_equal(later_splits(np.array([5.0, 2.0, 3.0])), [6.0, 3.0, 1.0])
+
+
+EVENTS = st.lists(
+    st.tuples(st.integers(1, 39), st.sampled_from([0.1, 0.5, 1.5, 2.0, 7.0]), st.floats(0.01, 5.0)),
+    max_size=6,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), events=EVENTS)
+def test_yahoos_adjustment_is_undone(seed, events):
+    generator = np.random.default_rng(seed)
+    split, dividend = np.ones(40), np.zeros(40)
+    for t, ratio, paid in events:
+        split[t], dividend[t] = ratio, paid
+    today = 60.0 * np.cumprod(1.0 + generator.normal(0.0, 0.02, 40))
+    factor = np.ones(40)
+    for t in range(39, 0, -1):
+        factor[t - 1] = factor[t] * (1.0 - dividend[t] / today[t - 1])
+    raw, traded = restore_traded(today * factor, split, dividend)
+    np.testing.assert_allclose(raw, today * later_splits(split), rtol=1e-10)
+    np.testing.assert_allclose(traded, dividend * later_splits(split), rtol=1e-10)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    ratio=st.sampled_from([0.05, 0.5, 1.5, 2.0, 4.0, 20.0]),
+    t=st.integers(1, 39),
+)
+def test_a_split_day_tells_adjusted_from_traded_closes(seed, ratio, t):
+    split = np.ones((40, 1))
+    split[t] = ratio
+    walk = np.cumprod(1.0 + np.random.default_rng(seed).normal(0.0, 0.03, (40, 1)), axis=0)
+    traded = walk * later_splits(split)
+    for close, raw, fault in (
+        (walk, traded, ""),
+        (traded, traded, "close"),
+        (walk, walk, "raw_close"),
+    ):
+        (day,) = split_days(close, raw, split)
+        assert (day.row, day.column, day.fault) == (t, 0, fault)
+
+
+def test_a_small_split_and_one_before_the_first_bar_are_not_judged():
+    split = np.ones((5, 1))
+    split[2], split[0] = 1.1, 4.0
+    close = np.full((5, 1), 10.0)
+    assert list(split_days(close, close, split)) == []
+
+
+def test_only_dividends_that_the_close_leaves_out_are_listed():
+    dividend = np.zeros((5, 2))
+    dividend[2], dividend[4, 0] = 1.0, 0.01
+    raw = np.full((5, 2), 20.0)
+    close = raw.copy()
+    close[:2, 0] *= 1.0 - 1.0 / 20.0
+    assert ignored_dividends(close, raw, np.ones((5, 2)), dividend) == [(2, 1, 0.05)]

@@ -253,7 +253,7 @@ def test_daily_bars_have_252_a_year_and_hourly_ones_those_of_their_sessions(make
 
 
 def test_evening_bars_belong_to_the_session_of_new_york():
-    times = pd.date_range("2020-01-02 19:00", periods=2, freq="2h", tz="America/New_York")
+    times = pd.date_range("2020-01-02 18:00", periods=2, freq="2h", tz="America/New_York")
     close = np.full((2, 1), 10.0)
     assert Bars(times.tz_convert("UTC"), ("AAA",), *[None] * 3, close, None).bars_per_year == 504.0
 

@@ -256,6 +256,23 @@ def test_an_adjusted_close_that_is_ambiguous_is_one_sentence(tmp_path, changes, 
     assert "\n" not in str(caught.value)
 
 
+def test_a_split_too_small_to_tell_is_taken_as_yahoo_states_it(tmp_path):
+    frame = history(auto_adjust=False)
+    frame["Stock Splits"] = frame["Stock Splits"].replace(4.0, 1.1)
+    bars = read_bars(saved(frame, tmp_path / "AAA.csv"))
+    later = np.where(np.arange(len(DAYS)) < SPLIT, 1.1, 1.0)
+    np.testing.assert_allclose(bars.raw_close[:, 0], frame["Close"] * later, rtol=1e-12)
+    np.testing.assert_array_equal(bars.volume[:, 0], frame["Volume"])
+
+
+def test_closes_that_are_adjusted_for_some_splits_only_are_refused(tmp_path):
+    frame = history(auto_adjust=False)
+    frame.iloc[11, frame.columns.get_loc("Stock Splits")] = 3.0
+    frame.iloc[:11, :4] *= 3.0
+    with pytest.raises(DataError, match="throughout; got 1 of 2 splits worked in"):
+        read_bars(saved(frame, tmp_path / "AAA.csv"))
+
+
 def test_yahoos_closes_that_jump_at_a_split_are_refused(tmp_path):
     frame = history(auto_adjust=True)
     before = (np.arange(len(DAYS)) < SPLIT)[:, None]

@@ -199,6 +199,8 @@ def test_whole_sessions_of_hourly_bars_have_no_findings():
     assert check_bars(hourly()).ok
     clock_hours = ("09:00", "10:00", "11:00", "12:00", "13:00", "14:00", "15:00")
     assert check_bars(hourly(hours=clock_hours)).ok
+    found = rows(check_bars(without(hourly(hours=clock_hours), 7)))
+    assert found == [("BBB", "2020-11-27T14:00:00+00:00", "missing_bars", 1.0, "reported")]
 
 
 def test_bars_missing_within_a_session_are_counted_and_whole_sessions_are_gaps():

@@ -41,7 +41,7 @@ def adjusted_panels(
         # Yahoo writes 0 where there was no split.
         panels["split"] = split = np.where(split == 0.0, 1.0, split)
     if adjusted is not None:
-        return _from_two_closes(panels, adjusted, tradable)
+        return _from_two_closes(panels, adjusted, tradable, events_of_yahoo)
     events = any(
         values is not None and (values != plain).any()
         for values, plain in ((split, 1.0), (panels.get("dividend"), 0.0))
@@ -74,7 +74,7 @@ def _from_yahoo(panels: Panels, tradable: BoolArray) -> tuple[Panels, tuple[str,
 
 
 def _from_two_closes(
-    panels: Panels, adjusted: FloatArray, tradable: BoolArray
+    panels: Panels, adjusted: FloatArray, tradable: BoolArray, events_of_yahoo: bool
 ) -> tuple[Panels, tuple[str, ...]]:
     close = _array(panels, "close")
     if panels.get("raw_close") is not None:
@@ -92,7 +92,7 @@ def _from_two_closes(
     given = panels.get("split")
     split, dividend = np.ones_like(close), np.zeros_like(close)
     raw, factor = close.copy(), np.full_like(close, np.nan)
-    of_today = given is not None and _in_shares_of_the_last_day(close, given)
+    of_today = given is not None and _in_shares_of_the_last_day(close, given, events_of_yahoo)
     for column in range(close.shape[1]):
         rows = tradable[:, column]
         if not rows.any():
@@ -127,8 +127,11 @@ def _note(of_today: bool, given: bool, split: FloatArray) -> str:
     )
 
 
-def _in_shares_of_the_last_day(close: FloatArray, split: FloatArray) -> bool:
-    """Whether the close beside an adjusted one already has its splits worked in, as Yahoo's has."""
+def _in_shares_of_the_last_day(close: FloatArray, split: FloatArray, unless: bool) -> bool:
+    """Whether the close beside an adjusted one already has its splits worked in, as Yahoo's has.
+
+    Where no split is large enough to tell, the answer is ``unless``.
+    """
     raw = close * later_splits(split)
     judged = [day.fault == "" for day in split_days(close, raw, split)]
     if any(judged) and not all(judged):
@@ -137,7 +140,7 @@ def _in_shares_of_the_last_day(close: FloatArray, split: FloatArray) -> bool:
             f"{sum(judged)} of {len(judged)} splits worked in",
             split_remedy(),
         )
-    return any(judged)
+    return any(judged) if judged else unless
 
 
 def _decimals(adjusted: FloatArray) -> int:

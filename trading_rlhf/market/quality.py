@@ -56,10 +56,12 @@ class QualityReport:
             (``read_bars`` refuses the file), "quarantined" (kept, but look before using it) and
             "reported"; ``done_about`` says what each means.
         notes: what was understood or done when the table was read, one sentence each.
+        bars: what was checked; None where the table cannot be used.
     """
 
     findings: pd.DataFrame
     notes: tuple[str, ...] = ()
+    bars: Bars | None = None
 
     @property
     def ok(self) -> bool:
@@ -145,7 +147,7 @@ def check_bars(
         value = [f"until {bar_close(bars, len(bars.dates) - 1):%Y-%m-%d %H:%M} UTC"] * len(last)
         rows = np.full(len(last), len(bars.dates) - 1)
         pieces.append(found(bars, rows, last, "unfinished", value, "quarantined"))
-    return QualityReport(report_table(pieces))
+    return QualityReport(report_table(pieces), bars=bars)
 
 
 def done_about(rule: str, action: str) -> str:
@@ -190,7 +192,8 @@ def _check(table: pd.DataFrame, name: str, clock: Clock | None) -> QualityReport
     if not findings.empty:
         return QualityReport(findings, long.notes)
     bars, notes = bars_of(long, judge_splits=False)
-    return QualityReport(check_bars(bars, clock=clock).findings, notes)
+    report = check_bars(bars, clock=clock)
+    return QualityReport(report.findings, notes, None if report.refused else bars)
 
 
 def _impossible_rows(long: LongTable) -> Findings:

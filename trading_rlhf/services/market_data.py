@@ -125,16 +125,13 @@ def check_data(source: str, cache: Path | None = None) -> Checked:
     """
     named = source in sample_names() or source.startswith(CACHE_PREFIX)
     if named:
-        bars = load_bars(source, cache)
-        report = check_bars(bars, clock=system_clock)
-        notes = (survivorship_note(bars),)
+        report = check_bars(load_bars(source, cache), clock=system_clock)
     else:
         report = check_file(source, clock=system_clock)
-        known = () if report.refused else (survivorship_note(load_bars(source)),)
-        notes = (*report.notes, *known)
+    lived = () if report.bars is None else (survivorship_note(report.bars),)
     told = report.findings[["rule", "value"]].to_numpy()
     shown = report.findings.assign(value=[_shown(rule, value) for rule, value in told])
-    return Checked(shown, _summary(report), notes, report.refused)
+    return Checked(shown, _summary(report), (*report.notes, *lived), report.refused)
 
 
 def list_cache(cache: Path | None = None) -> list[JsonDict]:
