@@ -14,10 +14,13 @@ from trading_rlhf.backtest import (
     Report,
     Table,
     bar_plot,
+    count_trials,
     gap_closed,
     line_plot,
+    record_trial,
     reliability_plot,
     run_backtest,
+    sharpe_per_bar,
     sharpe_significance,
     write_report,
 )
@@ -25,7 +28,7 @@ from trading_rlhf.loop.comparing import ARMS, Comparison
 from trading_rlhf.loop.context import Context
 from trading_rlhf.market import Bars, survivorship_note
 from trading_rlhf.reward import ModelDesk, RewardModel
-from trading_rlhf.store import append, canonical_json, read_events
+from trading_rlhf.store import canonical_json
 from trading_rlhf.store.files import replace_text
 from trading_rlhf.types import FloatArray, JsonDict
 
@@ -159,18 +162,19 @@ def record_trials(context: Context, comparison: Comparison) -> JsonDict:
         arm: comparison.walked.log_growth[:, index, 0].exp().double().numpy() - 1.0
         for index, arm in enumerate(ARMS)
     }
+    settings, per_year = context.config.model_dump(mode="json"), context.bars.bars_per_year
     with context.store.write() as session:
         for arm, values in returns.items():
-            spread = float(values.std(ddof=1))
-            sharpe = float(values.mean()) / spread if spread else 0.0
-            payload = {"arm": arm, "seed": context.config.seed, "sharpe_per_bar": sharpe}
-            append(session, "trial", "backtest", payload, actor="system", subject=arm)
-        ledger = [
-            event.payload["sharpe_per_bar"]
-            for event in read_events(session, "trial", kind="backtest")
-        ]
+            record_trial(
+                session, "backtest", config={"arm": arm, "settings": settings},
+                data=context.bars.sha256, seed=context.config.seed, actor="system",
+                sharpe=sharpe_per_bar(values), bars_per_year=per_year, subject=arm,
+            )  # fmt: skip
+        trials = count_trials(session, per_year)
     context.sign()
-    return {arm: sharpe_significance(values, ledger) for arm, values in returns.items()}
+    return {
+        arm: sharpe_significance(values, trials.sharpes.tolist()) for arm, values in returns.items()
+    }
 
 
 def write_summary(summary: JsonDict, path: Path) -> None:
