@@ -59,7 +59,7 @@ def test_another_seed_gives_other_figures(demo_summary: dict, tmp_path: Path) ->
 
 def test_report_is_one_file_without_outside_addresses(demo_run: Path) -> None:
     text = (demo_run / "report.html").read_text()
-    assert "survivors" in text
+    assert "Survivorship: " in text
     assert "simulated" in text
     assert 'src="http' not in text
     assert '<link rel="stylesheet"' not in text
