@@ -1,5 +1,6 @@
 """Files are read exactly or refused with one clear sentence."""
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -120,6 +121,23 @@ def test_an_interrupted_write_leaves_the_old_file(make_bars, tmp_path, monkeypat
         write_bars(make_bars(seed=2), path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_write_replaces_the_old_file_in_one_step_after_it_is_on_disk(
+    make_bars, tmp_path, monkeypatch
+):
+    """The old file is not written to: a name linked to it keeps the old bars."""
+    path, old = tmp_path / "bars.parquet", tmp_path / "old.parquet"
+    write_bars(make_bars(seed=1), path)
+    os.link(path, old)
+    steps = []
+    for name in ("fsync", "replace"):
+        real = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *a, n=name, r=real: (steps.append(n), r(*a)))
+    write_bars(make_bars(seed=2), path)
+    assert steps == ["fsync", "replace"]
+    assert read_bars(old).sha256 == make_bars(seed=1).sha256
+    assert read_bars(path).sha256 == make_bars(seed=2).sha256
 
 
 @pytest.mark.parametrize(
