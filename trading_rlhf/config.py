@@ -57,7 +57,7 @@ class RunConfig(BaseModel):
         DEFAULT_FEATURES, min_length=1, description="Names in the feature registry, in order."
     )
     feature_files: tuple[str, ...] = Field(
-        (), description="Python files with features of your own, checked for looking ahead."
+        (), description="Python files with features of your own, run with your rights and checked."
     )
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of every random number in the run.")
     train_fraction: float = Field(

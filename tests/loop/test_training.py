@@ -112,3 +112,14 @@ def test_costs_in_usd_and_late_reviews_are_trained_under(tmp_path: Path, bars_fi
         trained = base_weights(opened(tmp_path / name, bars_file, **settings))
         assert any(not torch.equal(x, y) for x, y in zip(plain, trained, strict=True)), name
         assert all(p.isfinite().all() for p in trained)
+
+
+def test_a_gap_in_a_resampled_history_is_no_delisting(tmp_path: Path) -> None:
+    """GOOG lists in the fifth year, so that blocks from before leave it without bars."""
+    context = opened(tmp_path / "run", Path("us4"), histories=1)
+    try:
+        _, (drawn, _) = training_histories(context)
+        assert not drawn.fillable[:, 1].all()
+        assert not drawn.delists
+    finally:
+        context.store.close()

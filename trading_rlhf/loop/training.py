@@ -1,6 +1,7 @@
 """Train the base policy, and the policies shaped by a desk."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -97,6 +98,8 @@ def training_histories(context: Context) -> list[tuple[MarketTensors, range]]:
         drawn = bootstrap_bars(past, generator, block=config.block)
         features = compute_features(drawn, config.features, context.registry)
         market = MarketTensors.for_costs(drawn, features, config.costs, dtype=torch.float32)
+        # A block from before an asset was listed is a gap in the new history, no delisting.
+        market = replace(market, delisted=None)
         histories.append((market, range(first, drawn.shape[0])))
     return histories
 
