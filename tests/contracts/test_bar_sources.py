@@ -1,6 +1,9 @@
 """What every source of bars promises, whatever it is made of."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
+from gzip import decompress
+from importlib.resources import files
 
 import numpy as np
 import pandas as pd
@@ -9,11 +12,14 @@ import pytest
 from trading_rlhf.market import (
     DEFAULT_FEATURES,
     OHLCV_FEATURES,
+    Origin,
     compute_features,
     fetch_bars,
+    load_bars,
     load_sample,
     planted_market,
     read_bars,
+    store_bars,
     write_bars,
 )
 from trading_rlhf.market.bars import ARRAY_NAMES, PRICE_NAMES
@@ -63,7 +69,21 @@ def yahoo(folder, monkeypatch):
     return fetch_bars(["AAA", "BBB"], start, end).bars
 
 
-SOURCES = [us4, sp20, planted, csv_file, parquet_file, yahoo]
+def cached(folder, monkeypatch):
+    origin = Origin("test", "1", "1d", {}, "USD")
+    bars = load_sample("us4").window(1000, 1400)
+    entry = store_bars(folder, bars, origin, lambda: datetime(2026, 1, 5, tzinfo=UTC)).entry
+    return load_bars(f"cache:{entry.content[:8]}", folder)
+
+
+def two_closes(folder, monkeypatch):
+    """An archive with closes as traded beside adjusted ones, and no column of events."""
+    archive = files("bokeh_sampledata").joinpath("_data", "stocks.csv.gz").read_bytes()
+    (folder / "stocks.csv").write_bytes(decompress(archive))
+    return read_bars(folder / "stocks.csv")
+
+
+SOURCES = [us4, sp20, planted, csv_file, parquet_file, yahoo, cached, two_closes]
 
 
 @pytest.fixture(params=SOURCES, ids=lambda source: source.__name__)
