@@ -14,6 +14,7 @@ from trading_rlhf.env.gate import (
     GateConfig,
     hard_gate,
     is_asked,
+    is_cooling,
     remember_refusals,
     smooth_gate,
 )
@@ -78,7 +79,12 @@ def review(
         soft: the smooth gate of training instead of the hard decision.
     """
     change = wanted_order(orders, held, target)
-    asked = is_asked(cooldown, change, min_trade)
+    if ask is None and allowed is None and gate.immediate and min_trade == 0.0:
+        # Nobody is asked, so nothing waits and nothing is refused.
+        everything = torch.ones_like(change, dtype=torch.bool)
+        executed = settle(held, change, max_gross) - held
+        return Reviewed(change, everything, None, executed, orders, cooldown)
+    asked = is_asked(cooldown, change, min_trade) if min_trade else ~is_cooling(cooldown, change)
     if not gate.immediate:
         asked &= is_new(orders, change, min_trade)
     if allowed is not None:
