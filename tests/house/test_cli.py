@@ -9,8 +9,8 @@ import pytest
 
 VERBS = {
     "": {"demo", "data", "train", "propose", "review", "learn", "backtest", "export", "users"}
-    | {"audit", "status"},
-    "data": {"fetch", "check"},
+    | {"audit", "status", "stress"},
+    "data": {"fetch", "check", "cache", "features", "make"},
     "audit": {"verify"},
 }
 
