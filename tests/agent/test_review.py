@@ -101,16 +101,20 @@ def test_a_policy_that_revises_every_bar_still_trades(walks):
 
 
 def test_the_policy_sees_its_orders_as_its_position(market):
-    """With everything ordered that it wants, it wants what it has: nothing is shown twice."""
-    still = policy(5)
+    """It goes on from where its orders lead: half the way, then half of what is left."""
+    halfway = policy(5)
     with torch.no_grad():
-        still.head_weight.zero_()
-        still.head_bias.copy_(torch.tensor([0.0, 30.0, 30.0]))
-    gate = GateConfig(delay=4, min_trade=0.02)
-    walked = walk(still, market.tensors, torch.tensor([100]), 5, CostModel(), gate)
+        halfway.head_weight.zero_()
+        halfway.head_bias.zero_()
+    gate = GateConfig(delay=4, min_trade=0.0)
+    walked = walk(halfway, market.tensors, torch.tensor([100]), 5, CostModel(), gate)
+    goal = 0.98 / 7
+    assert walked.target[0, 0, 0].tolist() == pytest.approx([goal / 2] * 6, rel=1e-6)
+    assert walked.target[1, 0, 0].tolist() == pytest.approx([goal * 3 / 4] * 6, rel=0.05)
+    # One order waits; the wish for more is not put to the desk before its answer.
     assert walked.shown[0].all()
     assert not walked.shown[1:].any()
-    assert walked.executed[4].abs().sum() > 0.5
+    assert walked.executed[4].sum() == pytest.approx(0.42, rel=0.05)
 
 
 def test_two_halves_of_a_delayed_walk_are_the_whole(market):
