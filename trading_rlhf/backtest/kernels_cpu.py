@@ -32,10 +32,10 @@ and exposure, and with exposure; largest gross exposure wanted."""
 # last eleven are the columns of the result.
 (
     TURN, COST, GAIN, NIGHT, GROSS, NET, WANTED,
-    INVERSE, OVERNIGHT, UNIT, SPENT, PEAK,
+    INVERSE, OVERNIGHT, UNIT, GROWTH, SPENT, PEAK,
     EQUITY, MEAN, SPREAD, DOWNSIDE, DRAWDOWN, TURNOVER, PAID, EXPOSURE, HITS, EXPOSED, LARGEST,
-) = (row * LANES for row in range(23))  # fmt: skip
-STATE = 23 * LANES
+) = (row * LANES for row in range(24))  # fmt: skip
+STATE = 24 * LANES
 SUMMED = 7 * LANES
 
 FAST = {"reassoc", "contract", "nsz", "arcp"}
@@ -270,7 +270,8 @@ def close(lane: Array, at_fill: bool, share: float) -> None:
         solvent = min(day, inverse) > 0.0
         growth = night * day if solvent else 0.0
         inverse = unit / day if solvent else 0.0
-        back = growth - 1.0 if equity > 0.0 else 0.0
+        growth = growth if equity > 0.0 else 1.0
+        back = growth - 1.0
         equity *= growth
         peak = max(lane[PEAK + j], equity)
         away = back - lane[MEAN + j]
@@ -278,6 +279,7 @@ def close(lane: Array, at_fill: bool, share: float) -> None:
         loss = min(back, 0.0)
         gross = lane[GROSS + j] * inverse
         exposed = 1.0 if gross > 1e-9 else 0.0
+        lane[GROWTH + j] = growth
         lane[INVERSE + j] = inverse
         lane[EQUITY + j] = equity
         lane[PEAK + j] = peak

@@ -1,0 +1,83 @@
+"""The backtest as a differentiable function of its targets, with a derivative written by hand."""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from trading_rlhf.errors import AccountingError
+
+if TYPE_CHECKING:
+    from trading_rlhf.backtest.kernels_cpu import MarketTable
+
+__all__ = ["backtest_growth"]
+
+
+def backtest_growth(
+    table: "MarketTable", targets: Tensor, max_gross: float | None = 0.98
+) -> Tensor:
+    """Growth of equity from close to close, differentiable by the targets.
+
+    The sum of logarithms is the log growth of the strategy, the running product its equity. The
+    derivative is torch's own through ``settle`` and ``advance``, except that a ruined account has
+    none from its last session on.
+
+    Args:
+        table: ``market_table(market, costs)``.
+        targets: ``[B, T, N]`` float64 on the processor, weights decided at each close (fraction of
+            equity); NaN holds. Orders are sized at the close.
+        max_gross: limit of gross exposure; None for none.
+
+    Returns:
+        ``[B, T-1]`` equity at the close of t+1 over equity at the close of t; 0 at ruin, 1 after.
+
+    Raises:
+        AccountingError: targets have another shape, type or device.
+    """
+    n_bars, _, n_assets = table.assets.shape
+    fits = targets.ndim == 3 and tuple(targets.shape[1:]) == (n_bars, n_assets)
+    if not fits or targets.dtype != torch.float64 or targets.device.type != "cpu":
+        raise AccountingError(
+            f"targets must be float64 on the processor, of shape [B, {n_bars}, {n_assets}]",
+            f"{targets.dtype} on {targets.device}, {tuple(targets.shape)}",
+            "Convert them, with one row per bar and one column per symbol.",
+        )
+    limit = math.inf if max_gross is None else max_gross
+    growth: Tensor = _Growth.apply(targets, table, limit)  # type: ignore[no-untyped-call]
+    return growth
+
+
+class _Growth(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, targets: Tensor, table: "MarketTable", max_gross: float) -> Tensor:
+        from trading_rlhf.backtest.kernels_cpu import LANES
+        from trading_rlhf.backtest.kernels_gradient import forward_pass
+
+        n_strategies, n_bars, n_assets = targets.shape
+        growth = torch.empty(n_strategies, n_bars - 1, dtype=torch.float64)
+        held = np.empty((-(-n_strategies // LANES), n_bars, n_assets, LANES))
+        held[:, 0] = 0.0
+        weights = targets.detach().contiguous()
+        forward_pass(table, weights.numpy(), max_gross, growth.numpy(), held)
+        ctx.save_for_backward(weights, growth)
+        ctx.table, ctx.max_gross, ctx.held = table, max_gross, held
+        return growth
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None]:
+        from trading_rlhf.backtest.kernels_gradient import backward_pass
+
+        weights, growth = ctx.saved_tensors
+        ruined = growth <= 0
+        ends = torch.where(ruined.any(-1), ruined.double().argmax(-1), growth.shape[-1])
+        gradient = torch.empty_like(weights)
+        gradient[:, -1] = 0.0
+        backward_pass(
+            ctx.table, weights.numpy(), ctx.max_gross, growth.numpy(), ctx.held,
+            slope.contiguous().numpy(), ends.numpy(), gradient.numpy(),
+        )  # fmt: skip
+        return gradient, None, None

@@ -1,0 +1,221 @@
+"""The backtest's growth and its derivative, compiled: one pass forward, one pass back in time.
+
+Sixteen strategies side by side, as in ``kernels_cpu``, whose passes run forward here too. Where the
+law has a kink the derivative is the one torch takes: none for an order of size zero, both sides of
+``clamp`` at its limit.
+"""
+
+import numba
+import numpy as np
+
+from trading_rlhf.backtest.kernels_cpu import (
+    GROWTH,
+    INVERSE,
+    LANES,
+    STATE,
+    WANTED,
+    Array,
+    MarketTable,
+    close,
+    compiled,
+    compiled_parallel,
+    gather,
+    new_accounts,
+    pass_night,
+    settle,
+    trade,
+)
+
+__all__ = ["backward_pass", "forward_pass"]
+
+# Rows of the state that the way back uses for its own.
+SLOPE, PULL, CASH, LIVE = (row * LANES for row in range(4))
+
+
+@compiled_parallel
+def forward_pass(
+    table: MarketTable, targets: Array, max_gross: float, growth: Array, held: Array
+) -> None:
+    """Growth of B strategies with orders sized at the close.
+
+    Args:
+        table: market and costs.
+        targets: ``[B, T, N]`` weights (fraction of equity), NaN holds.
+        max_gross: limit of gross exposure of orders.
+        growth: written, ``[B, T-1]``; 0 in the session of ruin, 1 after it.
+        held: written, ``[blocks of 16, T, N, 16]`` weights at the closes.
+    """
+    n_strategies, n_bars, n_assets = targets.shape
+    for block in numba.prange(held.shape[0]):
+        first = block * LANES
+        many = min(LANES, n_strategies - first)
+        lane, worth, after, wants = new_accounts(n_assets)
+        for t in range(n_bars - 1):
+            pass_night(lane, table.sessions[t + 1])
+            gather(targets, first, many, t, lane, wants)
+            trade(table, t + 1, False, worth, wants, lane, after)
+            if settle(worth, wants, lane, max_gross):
+                trade(table, t + 1, False, worth, wants, lane, after)
+            close(lane, False, 1.0)
+            worth, after = after, worth
+            for j in range(many):
+                growth[first + j, t] = lane[GROWTH + j]
+            weigh(worth, lane, held[block, t + 1])
+
+
+@compiled
+def weigh(worth: Array, lane: Array, held: Array) -> None:
+    """Weights of positions."""
+    for n in range(worth.shape[0]):
+        for j in range(LANES):
+            held[n, j] = worth[n, j] * lane[INVERSE + j]
+
+
+@compiled_parallel
+def backward_pass(
+    table: MarketTable, targets: Array, max_gross: float, growth: Array, held: Array,
+    slope: Array, ends: Array, gradient: Array,
+) -> None:  # fmt: skip
+    """Derivative of a sum over ``slope * growth`` by the targets.
+
+    Args:
+        table: as forward.
+        targets: as forward.
+        max_gross: as forward.
+        growth: as written forward.
+        held: as written forward.
+        slope: ``[B, T-1]`` derivative by growth.
+        ends: ``[B]`` bars up to which there is a derivative: those before ruin.
+        gradient: written, ``[B, T, N]``; the last bar's is left alone.
+    """
+    n_strategies, n_bars, n_assets = targets.shape
+    for block in numba.prange(held.shape[0]):
+        first = block * LANES
+        many = min(LANES, n_strategies - first)
+        account, _, wants, asked = new_accounts(n_assets)
+        pull, order = np.zeros((n_assets, LANES)), np.zeros((n_assets, LANES))
+        lane = np.zeros(STATE)
+        for t in range(n_bars - 2, -1, -1):
+            gather(targets, first, many, t, account, wants)
+            for j in range(many):
+                lane[LIVE + j] = 1.0 if t < ends[first + j] else 0.0
+                lane[SLOPE + j] = slope[first + j, t] if t < ends[first + j] else 0.0
+                account[GROWTH + j] = max(growth[first + j, t], 1e-300)
+            before = held[block, t]
+            look_back(before, held[block, t + 1], wants, pull, account, lane, table.sessions[t + 1])
+            bound = settle(before, wants, account, max_gross)
+            undo_session(table, t, before, wants, pull, order, account, lane)
+            if bound:
+                gather(targets, first, many, t, account, asked)
+                undo_settlement(before, asked, pull, order, account, max_gross)
+                undo_change(asked, pull, order, lane)
+            else:
+                undo_change(wants, pull, order, lane)
+            for n in range(n_assets):
+                for j in range(many):
+                    gradient[first + j, t, n] = order[n, j]
+
+
+@compiled
+def look_back(
+    held: Array, after: Array, wants: Array, pull: Array, account: Array, lane: Array,
+    session: Array,
+) -> None:  # fmt: skip
+    """Slope of growth itself: what it earns, less what it takes from the weights after it."""
+    margin, interest = session[0], session[1]
+    for j in range(LANES):
+        lane[PULL + j] = 0.0
+        lane[CASH + j] = 1.0
+        account[WANTED + j] = 0.0
+    for n in range(held.shape[0]):
+        for j in range(LANES):
+            has, wanted = held[n, j], wants[n, j]
+            lane[PULL + j] += pull[n, j] * after[n, j]
+            lane[CASH + j] -= max(has, 0.0)
+            account[WANTED + j] += abs(has if wanted != wanted else wanted)
+    for j in range(LANES):
+        cash = lane[CASH + j]
+        earned = interest if cash >= 0.0 else 0.0
+        lane[CASH + j] = earned + (margin if cash <= 0.0 else 0.0)
+        lane[SLOPE + j] -= lane[PULL + j] / account[GROWTH + j]
+
+
+@compiled
+def undo_session(
+    table: MarketTable, t: int, held: Array, wants: Array, pull: Array, order: Array,
+    account: Array, lane: Array,
+) -> None:  # fmt: skip
+    """From slopes by weights after the session to slopes by weights before it and by orders."""
+    assets, lost = table.assets[t + 1], table.lost[t + 1]
+    for n in range(held.shape[0]):
+        fills, gain, kept = assets[0, n], assets[1, n], assets[2, n]
+        rate, skew, loss = assets[3, n], assets[4, n], lost[n]
+        night, charge = table.assets[t, 5, n], table.assets[t, 6, n]
+        for j in range(LANES):
+            has, wanted, slope = held[n, j], wants[n, j], lane[SLOPE + j]
+            change = 0.0 if wanted != wanted else wanted - has
+            position = slope * gain + pull[n, j] * kept / account[GROWTH + j]
+            buys, sells = change > 0.0, change < 0.0
+            paid = (rate + skew if buys else 0.0) + (skew - rate if sells else 0.0)
+            order[n, j] = fills * position - slope * paid
+            accrued = night - (charge if has > 0.0 else -charge)
+            accrued -= lane[CASH + j] if has >= 0.0 else 0.0
+            accrued -= (loss if has > 0.0 else 0.0) - (loss if has < 0.0 else 0.0)
+            pull[n, j] = position + slope * accrued
+
+
+@compiled
+def undo_settlement(
+    held: Array, asked: Array, pull: Array, order: Array, account: Array, max_gross: float
+) -> None:
+    """From slopes by settled orders to slopes by wanted ones, in lanes that wanted too much."""
+    kept, opened, scaled = np.zeros(LANES), np.zeros(LANES), np.zeros(LANES)
+    for n in range(held.shape[0]):
+        for j in range(LANES):
+            has, wanted = held[n, j], asked[n, j]
+            wanted = has if wanted != wanted else wanted
+            reduced = min(max(wanted, min(has, 0.0)), max(has, 0.0))
+            kept[j] += abs(reduced)
+            opened[j] += abs(wanted - reduced)
+            scaled[j] += order[n, j] * (wanted - reduced)
+    for j in range(LANES):
+        if account[WANTED + j] > max_gross:
+            settle_back(
+                held, asked, pull, order, j, max_gross - kept[j], max(opened[j], 1e-12), scaled[j]
+            )
+
+
+@compiled
+def settle_back(
+    held: Array, asked: Array, pull: Array, order: Array, j: int, room: float, opened: float,
+    scaled: float,
+) -> None:  # fmt: skip
+    """One lane of ``undo_settlement``; ``scaled`` is the slope by the share that settles."""
+    share = min(max(room, 0.0) / opened, 1.0)
+    by_room = scaled / opened if room >= 0.0 else 0.0
+    by_opened = -scaled * share / opened if opened > 1e-12 else 0.0
+    for n in range(held.shape[0]):
+        has, wanted = held[n, j], asked[n, j]
+        wanted = has if wanted != wanted else wanted
+        change = wanted - has
+        reduced = min(max(wanted, min(has, 0.0)), max(has, 0.0))
+        settled = order[n, j]
+        by_reduced = settled - by_room * np.sign(reduced)
+        by_open = settled * share + by_opened * np.sign(wanted - reduced)
+        pull[n, j] += by_reduced - settled
+        # Which of the change and the position limits what is closed; in a tie, half of each.
+        limits = 0.5 + 0.5 * np.sign(abs(has) - abs(change)) if change * has < 0.0 else 2.0
+        closed = by_reduced - by_open if limits < 2.0 else 0.0
+        order[n, j] = by_open + closed * min(limits, 1.0)
+        pull[n, j] -= closed * (1.0 - min(limits, 1.0))
+
+
+@compiled
+def undo_change(asked: Array, pull: Array, order: Array, lane: Array) -> None:
+    """From slopes by orders to slopes by targets; holds and the ruined have none."""
+    for n in range(asked.shape[0]):
+        for j in range(LANES):
+            wanted, live = asked[n, j], lane[LIVE + j]
+            slope = 0.0 if wanted != wanted else order[n, j]
+            order[n, j] = slope * live
+            pull[n, j] = (pull[n, j] - slope) * live
