@@ -103,6 +103,20 @@ def test_a_cash_account_sells_first_and_buys_the_smallest_first():
     assert reached[3] == pytest.approx((0.2 + 0.297 - 0.303) / 1.01)
 
 
+def test_a_cash_account_reserves_what_trades_cost_in_that_session():
+    costs = CostModel(
+        commission_bps=0.0, half_spread_bps=50.0, slippage_bps=50.0, cash_account=True
+    )
+    held = row(0.5, 0.0)
+    scale = torch.tensor([1.0, 3.0], dtype=torch.float64)
+    reached = limit_orders(
+        held.expand(2, 2), row(0.2, 0.9).expand(2, 2), costs, None, row(0.1, 0.1), scale
+    )
+    # 1% of costs, or 3%: the sale brings less, and each buy takes more.
+    expected = [(0.1 + 0.3 * (1 - 0.01 * k)) / (1 + 0.01 * k) for k in (1, 3)]
+    assert reached[:, 1].tolist() == pytest.approx(expected, rel=1e-12)
+
+
 def test_a_cash_account_without_cash_buys_nothing():
     costs = CostModel(cash_account=True)
     held, target = row(0.8, 0.5), row(0.9, 0.6)

@@ -161,6 +161,20 @@ def test_a_delisted_position_is_closed_at_its_last_price_less_the_haircut(held):
     assert float(growth) == 1.0
 
 
+def test_a_delisted_position_pays_for_buys_with_what_is_left_of_it():
+    costs = CostModel(
+        commission_bps=0, half_spread_bps=0, slippage_bps=0, delisting_haircut=0.4,
+        cash_account=True,
+    )  # fmt: skip
+    features = np.zeros((10, 2, 1), dtype=np.float32)
+    market = MarketTensors.from_bars(long_hole(), features, delisted_after=3)
+    held, change = torch.tensor([[0.0, 0.8], [0.9, 0.0]], dtype=torch.float64)
+    after, growth = advance(market, torch.tensor(5), held, change, costs)
+    # .2 of cash and .8 less 40%.
+    assert float(growth) == pytest.approx(1.0 - 0.32)
+    assert float(after[0] * growth) == pytest.approx(0.2 + 0.48)
+
+
 def split_and_dividend() -> Bars:
     """100 USD; two for one and a dividend of 3 USD a new share on the third day; a hole after."""
     raw_close = np.array([[100.0], [104.0], [51.0], [np.nan], [54.0]])
