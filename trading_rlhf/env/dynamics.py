@@ -300,17 +300,18 @@ def trade_session(
     (``target``).
     """
     now = t + 1
+    overnight = market.overnight[now]
     carry = costs.accrual(held, market.days[now])
     if market.dividends is not None:
         carry = carry - (held * market.dividends[now]).sum(-1)
-    at_fill, night = mark(held, carry, market.overnight[now])
+    at_fill, night = mark(held, carry, overnight)
     bar = fill_bar(market, t, costs, equity, night) if costs.needs_equity else None
     if target is not None:
         wanted = _sized_at_fill(target, at_fill, night, costs, bar)
     elif change is not None:
         if costs.whole_shares and market.liquidity is not None and equity is not None:
             change = whole_orders(change, held, equity, market.liquidity.close[t])
-        wanted = size_at_fill(change, at_fill, 1.0 + market.overnight[now], night)
+        wanted = size_at_fill(change, at_fill, 1.0 + overnight, night)
     else:
         raise ValueError("either change or target")
     wanted = torch.where(market.fillable[now], wanted, at_fill)
