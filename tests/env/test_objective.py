@@ -85,8 +85,9 @@ def test_a_handle_stands_for_the_full_observation(dtype):
         obs, reward, *_ = full.step(target)
         handle, own_reward, *_ = env.step(target)
         assert set(handle) == {"t", "held", "pending", "wait", "cooldown"}
-        assert torch.equal(env.gather(handle), obs)
-        assert torch.equal(own_reward, reward)
+        # With handles the step is compiled: the same but for the order of sums.
+        torch.testing.assert_close(env.gather(handle), obs, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(own_reward, reward, rtol=1e-5, atol=1e-6)
         one = {name: value[0].numpy() for name, value in handle.items()}
         assert one in env.single_observation_space
     # Nothing is copied, features least of all.

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from trading_rlhf.env.orders import Orders, no_orders
 
-__all__ = ["Accounts", "fresh_accounts", "next_starts", "restart"]
+__all__ = ["MODULUS", "MULTIPLIER", "Accounts", "fresh_accounts", "next_starts", "restart"]
 
-_MULTIPLIER: Final = 48271
-_MODULUS: Final = 2**31 - 1
+MULTIPLIER: Final = 48271
+MODULUS: Final = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,9 @@ def next_starts(stream: Tensor, first: int, last: int) -> tuple[Tensor, Tensor]:
     Returns:
         Starts ``[B]`` and the new states ``[B]``.
     """
-    stream = stream * _MULTIPLIER % _MODULUS
+    stream = stream * MULTIPLIER % MODULUS
     # The high digits are the random ones.
-    return first + stream * (last - first + 1) // _MODULUS, stream
+    return first + stream * (last - first + 1) // MODULUS, stream
 
 
 def restart(now: Accounts, rows: Tensor, first: int, last: int) -> Accounts:

@@ -12,6 +12,7 @@ from torch import Tensor
 from trading_rlhf.accounting import CostModel
 from trading_rlhf.env.accounts import Accounts, fresh_accounts
 from trading_rlhf.env.dynamics import MarketTensors
+from trading_rlhf.env.fused import fused_transition, fuses, step_market
 from trading_rlhf.env.gate import GateConfig, draw_answers
 from trading_rlhf.env.objective import ConstraintConfig, ObjectiveConfig, violations
 from trading_rlhf.env.observations import (
@@ -39,7 +40,9 @@ class VectorMarketEnv(VectorEnv[Any, Any, Any]):
     by ruin. A finished episode restarts at its next step (gymnasium's NEXT_STEP autoreset): that
     action is ignored, its reward is 0.
 
-    A step has static shapes and never waits for the device.
+    A step has static shapes and never waits for the device. On the CPU, with handles and without
+    desk, delay, objective, limits and costs in USD or cash, it is compiled: the first step on a
+    machine takes seconds. Actions that need a gradient take the other path.
 
     Args:
         bars: prices; also the source of the default features.
@@ -102,6 +105,8 @@ class VectorMarketEnv(VectorEnv[Any, Any, Any]):
             capital, objective, limits,
         )  # fmt: skip
         self.num_envs, self.dtype, self.observation = num_envs, dtype, observation
+        fast = observation == "handle" and fuses(self.market, self.rules)
+        self._fused = step_market(self.market, self.rules) if fast else None
         self.torch_device = torch.device(device)
         self._chance = torch.Generator(device="cpu")
         self._answers = torch.Generator(device=device)
@@ -167,12 +172,19 @@ class VectorMarketEnv(VectorEnv[Any, Any, Any]):
         info = self._report(moved)
         return self._observe(), moved.reward, moved.terminated, moved.truncated, info
 
+    @property
+    def is_fused(self) -> bool:
+        """Whether steps are compiled."""
+        return self._fused is not None
+
     def gather(self, handle: Handle) -> Tensor:
         """Return the full observation ``[B, D]`` float32 that a handle stands for."""
         return full_observation(self.market, self.rules.gate, handle)
 
     def _move(self, target: Tensor) -> Transition:
         """One step of all accounts."""
+        if self._fused is not None and not target.requires_grad:
+            return fused_transition(self._fused, self.accounts, target)
         gate = self.rules.gate
         answered = draw_answers(gate, target.shape, self._answers)
         return transition(self.market, self.rules, self.accounts, target, answered)
