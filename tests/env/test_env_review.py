@@ -108,6 +108,23 @@ def test_equity_under_a_delay_is_that_of_the_backtest(delay, holes):
     assert (np.ptp(equity, axis=1) > 0).all()
 
 
+def test_nothing_is_ordered_before_an_asset_is_listed():
+    """Wishes for an asset without a price do not wait for its first one."""
+    bars = random_bars(7)
+    tradable = np.ones(bars.shape, dtype=bool)
+    tradable[:12, 2] = False
+    names = ("open", "high", "low", "close", "volume")
+    columns = [np.where(tradable, getattr(bars, name), np.nan) for name in names]
+    late = type(bars)(bars.dates, bars.symbols, *columns, tradable=tradable)
+    targets = targets_of(3, 40, 2)
+    infos = run(make(late, 2, gate=GateConfig(delay=3)), targets)
+    assert not any(info["executed"][:, 2].any() for info in infos[:15])
+    padded = np.concatenate([targets, np.full((1, 2, 3), np.nan)]).transpose(1, 0, 2)
+    equity = np.stack([info["equity"].numpy() for info in infos], 1)
+    expected = run_backtest(late, padded, COSTS, delay=3).equity[:, 1:]
+    np.testing.assert_allclose(equity, expected, rtol=1e-12)
+
+
 def test_an_order_decided_at_t_fills_at_the_open_of_t_plus_one_plus_delay():
     bars = random_bars(5, 12)
     env = make(bars, costs=FREE, gate=GateConfig(delay=3))

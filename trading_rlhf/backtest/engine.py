@@ -24,6 +24,7 @@ from trading_rlhf.accounting import (
 )
 from trading_rlhf.env.dynamics import Ledger, MarketTensors, Session, trade_session
 from trading_rlhf.env.orders import (
+    LEAST_ORDER,
     Orders,
     carry,
     is_due,
@@ -42,9 +43,6 @@ __all__ = ["BacktestResult", "SizeAt", "measure", "run_backtest"]
 SizeAt = Literal["close", "fill"]
 
 _DEFAULT_MAX_GROSS = 0.98
-
-_LEAST_ORDER = 1e-9
-"""A smaller change of weight is rounding: it neither waits for a review nor keeps others back."""
 
 _FEWEST_BARS = 3
 """Two returns, so that they have a standard deviation."""
@@ -214,8 +212,8 @@ def _trade_weights(
 def _release(orders: Orders, held: Tensor, target: Tensor, delay: int) -> tuple[Tensor, Orders]:
     """Put the wanted changes under review; return those whose review is over, and the others."""
     wanted = wanted_order(orders, held, target)
-    asked = is_new(orders, wanted, _LEAST_ORDER)
-    orders = place(orders, wanted, asked, 1.0, delay, _LEAST_ORDER)
+    asked = is_new(orders, wanted, LEAST_ORDER)
+    orders = place(orders, wanted, asked, 1.0, delay, LEAST_ORDER)
     due = is_due(orders)
     return torch.where(due, orders.pending, 0.0), remove(orders, due)
 

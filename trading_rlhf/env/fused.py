@@ -1,7 +1,6 @@
 """The compiled step's border: what it can step, and its arrays from tensors and back."""
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from trading_rlhf.env.kernels_cpu import AccountArrays, StepMarket
 
 __all__ = ["fused_transition", "fuses", "step_market"]
-
-_STATE = ("t", "start", "held", "equity", "peak", "done", "stream")
 
 
 def fuses(market: MarketTensors, rules: Rules) -> bool:
@@ -39,14 +36,15 @@ def fused_transition(market: "StepMarket", accounts: Accounts, target: Tensor) -
     # numba takes half a second to load, which every command would pay.
     from trading_rlhf.env.kernels_cpu import StepArrays, fused_step
 
-    state: dict[str, Any] = {name: torch.empty_like(getattr(accounts, name)) for name in _STATE}
+    shape, money = accounts.held.shape, accounts.held.dtype
+    rows = (3, shape[0])
+    held, executed = torch.empty((2, *shape), dtype=money)
+    equity, peak, reward = torch.empty(rows, dtype=money)
+    t, start, stream = torch.empty(rows, dtype=torch.int64)
+    done, terminated, truncated = torch.empty(rows, dtype=torch.bool)
     # Without a desk nothing rests or waits; one number seen as many cannot be written to.
-    none, pending, wait, share = (torch.zeros_like(accounts.equity[:1]) for _ in range(4))
-    shape = accounts.held.shape
-    orders = Orders(*(x.expand(shape) for x in (pending, wait, share)))
-    moved = replace(accounts, **state, cooldown=none.expand(shape), orders=orders)
-    executed, reward = torch.empty_like(accounts.held), torch.empty_like(accounts.equity)
-    terminated, truncated = torch.empty_like(accounts.done), torch.empty_like(accounts.done)
+    cooldown, *nothing = torch.zeros((4, 1, 1), dtype=money).expand(4, *shape)
+    moved = Accounts(t, start, held, cooldown, equity, peak, Orders(*nothing), done, stream)
     did = StepArrays(*(x.numpy() for x in (executed, reward, terminated, truncated)))
     fused_step(market, _arrays(accounts), target.contiguous().numpy(), _arrays(moved), did)
     # NumPy's logarithm runs in vector registers, the compiled one would not.
@@ -57,7 +55,7 @@ def fused_transition(market: "StepMarket", accounts: Accounts, target: Tensor) -
 def _arrays(accounts: Accounts) -> "AccountArrays":
     from trading_rlhf.env.kernels_cpu import AccountArrays
 
-    return AccountArrays(*(getattr(accounts, name).numpy() for name in _STATE))
+    return AccountArrays(*(getattr(accounts, name).numpy() for name in AccountArrays._fields))
 
 
 def step_market(market: MarketTensors, rules: Rules) -> "StepMarket":

@@ -16,7 +16,20 @@ from torch import Tensor
 
 from trading_rlhf.env.dynamics import MarketTensors
 
-__all__ = ["Orders", "no_orders", "wanted_order", "is_new", "place", "is_due", "remove", "carry"]
+__all__ = [
+    "LEAST_ORDER",
+    "Orders",
+    "no_orders",
+    "wanted_order",
+    "is_new",
+    "place",
+    "is_due",
+    "remove",
+    "carry",
+]
+
+LEAST_ORDER = 1e-9
+"""A smaller change of weight is rounding: it neither waits for a review nor keeps others back."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from trading_rlhf.env.accounts import Accounts, restart
 from trading_rlhf.env.dynamics import MarketTensors, advance
 from trading_rlhf.env.gate import GateConfig
 from trading_rlhf.env.objective import ConstraintConfig, ObjectiveConfig, Outcome, score
-from trading_rlhf.env.orders import carry
+from trading_rlhf.env.orders import LEAST_ORDER, carry
 from trading_rlhf.env.reviewing import Reviewed, review
 from trading_rlhf.types import Desk
 
@@ -141,6 +141,10 @@ def _review(
         # A trade in an asset that does not trade now cannot be judged from a stale price.
         allowed = market.fillable[now.t]
         min_trade = 0.0 if rules.soft_gate else rules.gate.min_trade
+    elif not rules.gate.immediate:
+        # What has no price yet cannot be ordered, and rounding must not wait for a review.
+        allowed = None if market.listed is None else market.listed[now.t]
+        min_trade = LEAST_ORDER
     return review(
         now.held, now.orders, now.cooldown, target, rules.gate, rules.max_gross,
         min_trade=min_trade, ask=ask, allowed=allowed, answered=answered, soft=rules.soft_gate,

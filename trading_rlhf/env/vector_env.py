@@ -211,14 +211,14 @@ class VectorMarketEnv(VectorEnv[Any, Any, Any]):
         target = torch.as_tensor(actions, dtype=self.dtype, device=self.torch_device)
         if target.shape != self.accounts.held.shape:
             raise self._bad_action(f"shape {tuple(target.shape)}")
-        infinite = target.isinf().any()
         if self.torch_device.type == "cpu":
-            self._refuse_infinite(infinite)
+            # NumPy looks ten times faster than torch.
+            self._refuse_infinite(np.isinf(target.detach().numpy()).any())
         else:
-            self._infinite |= infinite
+            self._infinite |= target.isinf().any()
         return target
 
-    def _refuse_infinite(self, infinite: Tensor) -> None:
+    def _refuse_infinite(self, infinite: Tensor | np.bool_) -> None:
         if bool(infinite):
             raise self._bad_action("an infinite one")
 
