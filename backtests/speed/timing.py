@@ -52,14 +52,6 @@ class Timing:
             "repeats": len(self.seconds),
         }
 
-    def as_cells(self) -> dict[str, str]:
-        """Rates for a table: median and spread."""
-        slowest, fastest = self.work / max(self.seconds), self.work / min(self.seconds)
-        return {
-            "per second": short(self.rate),
-            "min - max": f"{short(slowest)} - {short(fastest)}",
-        }
-
 
 def measure(run: Callable[[], Any], work: float = 1.0, repeats: int = REPEATS) -> Timing:
     """Time a function, after one run that warms caches and compilers.
