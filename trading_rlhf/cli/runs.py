@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
 from trading_rlhf.cli.console import (
+    print_error,
     print_facts,
     print_frame,
     print_json,
@@ -15,7 +16,7 @@ from trading_rlhf.cli.console import (
     progress_bars,
 )
 from trading_rlhf.config import RunConfig
-from trading_rlhf.errors import AuditError
+from trading_rlhf.errors import AuditError, ConfigError
 from trading_rlhf.loop import figures_table, verdict_sentences
 from trading_rlhf.services import stages
 from trading_rlhf.services.backtests import backtest_run, backtest_weights
@@ -23,7 +24,11 @@ from trading_rlhf.services.launch import open_dashboard
 from trading_rlhf.services.secrets import load_secrets
 from trading_rlhf.services.stages import Stage
 from trading_rlhf.services.status import status as read_status
+from trading_rlhf.services.sweep import sweep_run
 from trading_rlhf.types import JsonDict
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["audit", "backtest", "demo", "export", "learn", "propose", "review", "status", "train"]
 
@@ -197,33 +202,63 @@ def backtest(
     weights: Path | None = None,
     data: str = "us4",
     nan_holds: bool = False,
+    sweep: Path | None = None,
+    ray: str | None = None,
+    workers: int | None = None,
     config: Path | None = None,
     json: bool = False,
     settings: Settings = None,
 ) -> int:
-    """Backtest a run's policies out of sample, or target weights from a file.
+    """Backtest a run's policies out of sample, weights from a file, or a grid of settings.
 
     Args:
         run: the run.
         weights: CSV file with a date column and one column per symbol, instead of a run.
         data: bars for the weights: a bundled sample or a file.
         nan_holds: an empty weight holds the position.
+        sweep: YAML grid, such as "train.iterations: [50, 250]" and "seeds: 5"; a base policy is
+            trained and tested under each; started again, it goes on where it was killed.
+        ray: sweep over Ray: "local", or the address of a cluster.
+        workers: cells of the sweep at a time; as many as there are cores by default.
         config: YAML file with settings.
         json: print JSON.
         settings: dotted overrides.
     """
+    if sweep is None and (ray is not None or workers is not None):
+        raise ConfigError("--ray and --workers belong to a sweep", "no --sweep", "Name a grid.")
+    if sweep is not None and weights is not None:
+        raise ConfigError("a backtest takes one of --sweep and --weights", "both", "Drop one.")
     facts: JsonDict = {}
     with _stage(run, config, settings) as stage:
-        if weights is not None:
+        if sweep is not None:
+            table, facts = sweep_run(stage, sweep, ray=ray, workers=workers, announce=print_error)
+        elif weights is not None:
             table, facts = backtest_weights(data, weights, stage, nan_holds)
         else:
             table, facts = backtest_run(stage)
+    if sweep is not None:
+        return _print_sweep(table, facts, json)
     if json:
         print_json({"measures": table.to_dict(orient="index"), **facts})
         return 0
     print_frame("Backtest, costs paid, nobody refuses", table.T.map(lambda v: f"{v:.4f}"))
     print_facts("", facts)
     return 0
+
+
+def _print_sweep(ranking: "pd.DataFrame", facts: JsonDict, json: bool) -> int:
+    """Print what a sweep found; 1 where a cell failed."""
+    failed = facts["failed"]
+    if json:
+        print_json({"ranking": ranking.to_dict(), **facts})
+    else:
+        if len(ranking):
+            print_frame("Settings by Sharpe ratio, out of sample, nobody refuses", ranking)
+            print_line(f"The best cell: {facts['luck']}")
+        print_facts("", {"cells": facts["cells"], "table": facts["table"]})
+    for sentence in failed:
+        print_error(f"Failed: {sentence}")
+    return 1 if failed else 0
 
 
 def export(
