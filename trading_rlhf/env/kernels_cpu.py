@@ -103,7 +103,7 @@ def fused_step(
             first, last, session, bars, sessions, rates, terms, held, target, scale, night,
             executed, held_after, day,
         )  # fmt: skip
-        weigh(first, last, done, night, day, executed, held_after)
+        weigh(first, last, done, day, executed, held_after)
         close(
             first, last, session, night, day, episodes, start, equity, peak, done, stream,
             t_after, start_after, equity_after, peak_after, done_after, stream_after,
@@ -179,13 +179,11 @@ def through_fill(
 
 
 @compiled
-def weigh(
-    first: int, last: int, done: Array, night: Array, day: Array, executed: Array, worth: Array
-) -> None:
-    """Turn worth into weights at the close; nothing is left after ruin and at a restart."""
+def weigh(first: int, last: int, done: Array, day: Array, executed: Array, worth: Array) -> None:
+    """Turn worth, 0 after a ruinous night, into weights; nothing is left at a restart."""
     one, zero = worth.dtype.type(1), worth.dtype.type(0)
     for b in range(first, last):
-        alive = night[b - first] > zero and day[b - first] > zero and not done[b]
+        alive = day[b - first] > zero and not done[b]
         per_equity = one / day[b - first] if alive else zero
         for i in range(worth.shape[1]):
             worth[b, i] *= per_equity
