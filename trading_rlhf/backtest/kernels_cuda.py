@@ -83,7 +83,7 @@ def scan_chunks(
         sums, opening, closing, sums if equity is None else equity,
         n_rows, n_chunks, n_bars, chunk, held.stride(0), held.stride(1),
         ASSETS=n_assets, AT_FILL=at_fill, KEEP=equity is not None, WIDTH=len(SUMS), BLOCK=block,
-        COLUMNS=triton.next_power_of_2(n_assets), num_warps=warps,
+        COLUMNS=triton.next_power_of_2(n_assets), num_warps=warps, enable_fp_fusion=True,
     )  # fmt: skip
 
 

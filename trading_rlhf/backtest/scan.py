@@ -267,9 +267,9 @@ def warm_starts(
 
     Weights after a full rebalancing depend on those before it only through the growth of equity in
     that session: its costs, and the night's profit where orders are sized at the close. So an
-    error shrinks by about ``gross`` times those in each session. A run begins where this product
-    is below ``forgotten``, at a bar after which every asset fills or is not held by anyone, but at
-    most a chunk before.
+    error shrinks by about ``gross`` times those in each session in which every asset fills or is
+    not held by anyone. A run begins where this product is below ``forgotten``, but at most a chunk
+    before.
 
     Args:
         table: market and costs.
@@ -288,8 +288,8 @@ def warm_starts(
     begins = []
     for first in range(0, len(assets) - 1, chunk):
         bar, left = first, 1.0
-        while bar > max(0, first - chunk) and (left > forgotten or not free[bar + 1]):
-            left *= gross * shrink[bar]
+        while bar > max(0, first - chunk) and left > forgotten:
+            left *= gross * shrink[bar] if free[bar] else 1.0
             bar -= 1
         begins.append(bar)
     return np.array(begins)
