@@ -29,6 +29,7 @@ help:
 PACKAGE := .venv/.package
 WITH_BENCH := .venv/.package-bench
 WITH_DEV := .venv/.package-dev-bench
+WITH_PEERS := .venv/.package-bench-peers
 
 INSTALL = @echo "Installing $(WHAT) into .venv (a first time takes some minutes)"; \
 	$(BIN)/python -m pip install -qq --no-input --disable-pip-version-check --editable "$(WHAT)"
@@ -36,6 +37,7 @@ INSTALL = @echo "Installing $(WHAT) into .venv (a first time takes some minutes)
 $(PACKAGE): WHAT := .
 $(WITH_BENCH): WHAT := .[bench]
 $(WITH_DEV): WHAT := .[dev,bench]
+$(WITH_PEERS): WHAT := .[bench,peers]
 
 .venv/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
@@ -51,6 +53,10 @@ $(PACKAGE): .venv/.python pyproject.toml
 $(WITH_BENCH): .venv/.python pyproject.toml
 	$(INSTALL)
 	@touch $(PACKAGE) $@
+
+$(WITH_PEERS): .venv/.python pyproject.toml
+	$(INSTALL)
+	@touch $(PACKAGE) $(WITH_BENCH) $@
 
 $(WITH_DEV): .venv/.python pyproject.toml
 	$(INSTALL)
@@ -74,8 +80,7 @@ runs/demo/summary.json: | $(PACKAGE)
 study: $(WITH_BENCH)
 	$(BIN)/python -m backtests.run_label_efficiency
 
-bench: $(WITH_BENCH)
-	@$(if $(BENCHMARKS),,echo "No benchmark yet: backtests/speed/ has no bench_*.py")
+bench: $(WITH_PEERS)
 	@set -e; for name in $(BENCHMARKS); do $(BIN)/python -m $$name --json; done
 
 # --- checks ---
