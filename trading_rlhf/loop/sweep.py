@@ -22,7 +22,6 @@ from trading_rlhf.loop.context import Context
 from trading_rlhf.loop.sweep_cell import CellResult, Job
 from trading_rlhf.loop.sweep_grid import Cell
 from trading_rlhf.loop.workers import Workers
-from trading_rlhf.store import canonical_json
 from trading_rlhf.store.files import replace_text
 from trading_rlhf.types import Progress
 
@@ -197,7 +196,8 @@ def _file(context: Context, key: str) -> Path:
 
 
 def _keep(context: Context, result: CellResult) -> None:
-    replace_text(_file(context, result.key), canonical_json(asdict(result)))
+    text = json.dumps(asdict(result), allow_nan=False)
+    replace_text(_file(context, result.key), text)
 
 
 def _kept(context: Context, cell: Cell) -> CellResult | None:

@@ -7,6 +7,7 @@ import importlib
 import os
 import secrets
 import signal
+import socket
 import threading
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -141,13 +142,14 @@ class RayWorkers:
             "include_dashboard": False,
         }
         try:
+            _check_reachable(address)
             ray.init(
                 address=address,
                 logging_level="ERROR",
                 log_to_driver=False,
                 **(local if address == "local" else {}),
             )
-        except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        except (OSError, OverflowError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
             raise RunError(
                 "a sweep needs a Ray cluster that it can join",
                 f"{address}: {(str(error).splitlines() or ['no answer'])[0].rstrip('.')}",
@@ -206,6 +208,13 @@ def _ray(address: str) -> Any:
             "none installed",
             "Install it with pip install 'trading_rlhf[ray]', or leave --ray out.",
         ) from error
+
+
+def _check_reachable(address: str) -> None:
+    """Raise OSError where nothing listens; Ray itself would go on trying for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def usable_cores() -> int:

@@ -70,8 +70,8 @@ def sweep_run(
         missing = missing_cells(context, cells)
         trainings = len({cell.training for cell in missing})
         announce(
-            f"{len(cells)} cells: {len(cells) - len(missing)} finished before, {len(missing)} to "
-            f"run in {trainings} trainings."
+            f"Cells: {len(cells)}; finished before: {len(cells) - len(missing)}; "
+            f"to run: {len(missing)}, trainings: {trainings}."
         )
 
         def hire(jobs: int) -> Workers:
