@@ -13,7 +13,7 @@ from trading_rlhf.backtest.arms import (
     walk_arms,
 )
 from trading_rlhf.backtest.crosscheck import vectorbt_equity
-from trading_rlhf.backtest.engine import BacktestResult, SizeAt, measure, run_backtest
+from trading_rlhf.backtest.engine import SizeAt, run_backtest
 from trading_rlhf.backtest.report import (
     Plot,
     Report,
@@ -23,6 +23,7 @@ from trading_rlhf.backtest.report import (
     reliability_plot,
     write_report,
 )
+from trading_rlhf.backtest.result import BacktestResult, Conditions, measure
 from trading_rlhf.backtest.statistics import (
     CONVINCING,
     COST_FACTORS,
@@ -68,6 +69,7 @@ __all__ = [
     "Arm",
     "ArmFigures",
     "BacktestResult",
+    "Conditions",
     "CostCurve",
     "Interval",
     "Luck",

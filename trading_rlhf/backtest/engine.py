@@ -1,27 +1,14 @@
 """Backtest target weights: every strategy of a batch through the law, bar by bar."""
 
 import math
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
-from trading_rlhf.accounting import (
-    BARS_PER_YEAR,
-    CostModel,
-    annual_return,
-    annual_volatility,
-    hit_rate,
-    max_drawdown,
-    per_bar_returns,
-    settle,
-    sharpe_ratio,
-    sortino_ratio,
-    total_return,
-)
+from trading_rlhf.accounting import CostModel, settle
+from trading_rlhf.backtest.result import BacktestResult, Conditions, measure
 from trading_rlhf.env.dynamics import Ledger, MarketTensors, Session, trade_session
 from trading_rlhf.env.orders import (
     LEAST_ORDER,
@@ -38,7 +25,7 @@ from trading_rlhf.errors import AccountingError
 from trading_rlhf.market import Bars
 from trading_rlhf.types import FloatArray
 
-__all__ = ["BacktestResult", "SizeAt", "measure", "run_backtest"]
+__all__ = ["SizeAt", "run_backtest"]
 
 SizeAt = Literal["close", "fill"]
 
@@ -46,34 +33,6 @@ _DEFAULT_MAX_GROSS = 0.98
 
 _FEWEST_BARS = 3
 """Two returns, so that they have a standard deviation."""
-
-
-@dataclass(frozen=True)
-class BacktestResult:
-    """Outcome of a batch of strategies.
-
-    Attributes:
-        dates: T session dates.
-        symbols: N assets.
-        equity: ``[B, T]`` marked at the close, starts at 1.0.
-        weights: ``[B, T, N]`` held at the close (fraction of equity).
-        traded: ``[B, T, N]`` change of weight ordered at the close of t (fraction of equity), when
-            its review is over; with ``size_at="fill"`` measured from the close's weights.
-        filled: ``[B, T, N]`` what filled in session t (fraction of equity at the fill).
-        costs: ``[B, T]`` what trades and delistings cost in session t (same unit).
-        measures: one row per strategy; fractions, yearly where the name says so.
-        engine: which implementation ran.
-    """
-
-    dates: pd.DatetimeIndex
-    symbols: tuple[str, ...]
-    equity: FloatArray
-    weights: FloatArray
-    traded: FloatArray
-    filled: FloatArray
-    costs: FloatArray
-    measures: pd.DataFrame
-    engine: str
 
 
 def run_backtest(
@@ -122,7 +81,7 @@ def run_backtest(
     limit = _DEFAULT_MAX_GROSS if max_gross is None and size_at == "close" else max_gross
     trade = _trade_shares if size_at == "close" else _trade_weights
     path = trade(market, batch, costs, limit, equity_usd, delay)
-    return path.result(bars, costs, device)
+    return path.result(Conditions(bars, market, costs, equity_usd, delay), device)
 
 
 class _Path:
@@ -139,18 +98,21 @@ class _Path:
         self.held, self.equity = session.held, self.equity * session.growth
         self._rows.append((self.equity, self.held, ordered, session.filled, session.cost))
 
-    def result(self, bars: Bars, costs: CostModel, device: str) -> BacktestResult:
+    def result(self, conditions: Conditions, device: str) -> BacktestResult:
         """Stack the bars ``[B, T]`` or ``[B, T, N]`` and measure the curves."""
         equity, weights, ordered, filled, paid = (
             torch.stack(column, 1) for column in zip(*self._rows, strict=True)
         )
         # An order stands at the close at which it was made.
         traded = ordered.roll(-1, 1)
-        table = measure(equity, weights, traded, costs, paid=paid, bars_per_year=bars.bars_per_year)
+        bars = conditions.bars
+        table = measure(
+            equity, weights, traded, conditions.costs, paid=paid, bars_per_year=bars.bars_per_year
+        )
         return BacktestResult(
             bars.dates, bars.symbols, equity.cpu().numpy(), weights.cpu().numpy(),
             traded.cpu().numpy(), filled.cpu().numpy(), paid.cpu().numpy(),
-            table, f"torch reference on {device}",
+            table, f"torch reference on {device}", conditions,
         )  # fmt: skip
 
 
@@ -216,52 +178,6 @@ def _release(orders: Orders, held: Tensor, target: Tensor, delay: int) -> tuple[
     orders = place(orders, wanted, asked, 1.0, delay, LEAST_ORDER)
     due = is_due(orders)
     return torch.where(due, orders.pending, 0.0), remove(orders, due)
-
-
-def measure(
-    equity: Tensor,
-    weights: Tensor,
-    traded: Tensor,
-    costs: CostModel,
-    *,
-    paid: Tensor | None = None,
-    bars_per_year: float = BARS_PER_YEAR,
-) -> pd.DataFrame:
-    """Measures of equity curves.
-
-    Args:
-        equity: ``[B, T]``.
-        weights: ``[B, T, N]`` held at the close (fraction of equity).
-        traded: ``[B, T, N]`` ordered changes (fraction of equity).
-        costs: prices the turnover where ``paid`` is None.
-        paid: ``[B, T]`` what trades cost in each session (fraction of equity).
-        bars_per_year: bars in a year.
-
-    Returns:
-        One row per strategy: total_return, annual_return, volatility, sharpe, sortino,
-        max_drawdown, turnover (sum of absolute changes a bar), cost (fraction of equity a year),
-        exposure (mean gross), hit_rate (share of bars with profit among bars with exposure).
-    """
-    returns = per_bar_returns(equity)
-    exposed = weights[:, 1:].abs().sum(-1) > 1e-9
-    # Orders of the last bar fill nothing: there are as many trading bars as returns.
-    orders = traded[:, :-1]
-    cost = (costs.rate(orders) * orders.abs()).sum(-1) if paid is None else paid[:, 1:]
-    columns = {
-        "total_return": total_return(equity),
-        "annual_return": annual_return(equity, bars_per_year),
-        "volatility": annual_volatility(returns, bars_per_year),
-        "sharpe": sharpe_ratio(returns, bars_per_year),
-        "sortino": sortino_ratio(returns, bars_per_year),
-        "max_drawdown": max_drawdown(equity),
-        "turnover": orders.abs().sum(-1).mean(-1),
-        "cost": cost.mean(-1) * bars_per_year,
-        "exposure": weights.abs().sum(-1).mean(-1),
-        "hit_rate": hit_rate(returns, exposed),
-    }
-    table = pd.DataFrame({name: value.cpu().numpy() for name, value in columns.items()})
-    table.index.name = "strategy"
-    return table
 
 
 def _check_settings(equity_usd: float, delay: int) -> None:
