@@ -3,7 +3,9 @@
 A worker that dies takes one job with it and nothing else: that job comes back with the reason.
 """
 
+import contextlib
 import importlib
+import io
 import os
 import secrets
 import signal
@@ -155,6 +157,9 @@ class RayWorkers:
                 f"{address}: {(str(error).splitlines() or ['no answer'])[0].rstrip('.')}",
                 "Start one with 'ray start --head', or use '--ray local'.",
             ) from error
+        # Ray prints what happens to workers; the caller's output is for results alone.
+        self._aside = contextlib.redirect_stdout(io.StringIO())
+        self._aside.__enter__()
         cores = int(ray.cluster_resources().get("CPU", 1))
         self._count = count or max(cores, 1)
         # Lost jobs are started again by the sweep, so that they are counted in one place.
@@ -191,6 +196,7 @@ class RayWorkers:
     def close(self) -> None:
         """Stop every worker, whatever it is doing."""
         self._ray.shutdown()
+        self._aside.__exit__(None, None, None)
 
 
 def _ray(address: str) -> Any:
