@@ -119,6 +119,15 @@ def _settle(held: tl.tensor, wants: tl.tensor, wanted: tl.tensor, limit: tl.tens
 
 
 @_kernel
+def _delist(held: tl.tensor, lost: tl.tensor, there: tl.tensor, gone: tl.tensor) -> tl.tensor:
+    """What delistings take of positions; read only in sessions that have one."""
+    cost = tl.sum(held * 0.0, 1)
+    if gone > 0.0:
+        cost = tl.sum(tl.abs(held) * tl.load(lost, mask=there, other=0.0), 1)
+    return cost
+
+
+@_kernel
 def _session(
     held: tl.tensor, gross: tl.tensor, net: tl.tensor, wants: tl.tensor, limit: tl.tensor,
     assets: tl.tensor, lost: tl.tensor, sessions: tl.tensor, t: tl.tensor,
@@ -145,10 +154,8 @@ def _session(
     if tl.max((wanted > limit).to(tl.int32), 0) > 0:
         wants = _settle(held, wants, wanted, limit)
     change = tl.where(wants == wants, wants - held, 0.0)
-    cost = tl.sum(held * 0.0, 1)
-    if tl.load(sessions + t * 3 + 5) > 0.0:
-        loss = tl.load(lost + (t + 1) * ASSETS + column, mask=there, other=0.0)
-        cost = tl.sum(tl.abs(held) * loss, 1)
+    gone = tl.load(sessions + t * 3 + 5)
+    cost = _delist(held, lost + (t + 1) * ASSETS + column, there, gone)
     fills = tl.load(now, mask=there, other=0.0)
     if AT_FILL:
         cost = cost / at_fill
