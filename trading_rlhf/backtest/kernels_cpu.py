@@ -1,10 +1,10 @@
 """A backtest of many strategies in one pass over their targets: the law, compiled.
 
-Sixteen strategies run side by side, one in each lane of the vector registers: the innermost loops
-go over lanes. Positions are kept undivided, as a worth: the weight is ``worth * lane[INVERSE]``, so
-that a position is read and written once a bar, with all sums that the coming night needs. Equal to
-``run_backtest``'s reference to rounding. Sums may be taken in any order; nothing else is relaxed:
-NaN, infinity and ruin mean what they mean in the law.
+Thirty-two strategies run side by side, one in each lane of the vector registers, and the innermost
+loops go over lanes. Positions are kept undivided, as a worth: the weight is ``worth *
+lane[INVERSE]``, so that a position is read and written once a bar, with all sums that the coming
+night needs. Equal to ``run_backtest``'s reference to rounding. Sums may be taken in any order;
+nothing else is relaxed: NaN, infinity and ruin mean what they mean in the law.
 """
 
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ __all__ = ["COLUMNS", "MarketTable", "fused_backtest"]
 
 Array = npt.NDArray[Any]
 
-LANES = 16
+LANES = 32
 """Strategies side by side: a whole number of vectors, and few enough for the first cache."""
 
 COLUMNS = (
@@ -28,8 +28,8 @@ COLUMNS = (
 squared losses of returns; largest drawdown; sums of turnover, costs and exposure; bars with profit
 and exposure, and with exposure; largest gross exposure wanted."""
 
-# Rows of the state of sixteen strategies. The first seven are sums over the assets of one bar, the
-# last eleven are the columns of the result.
+# Rows of the state of strategies side by side. The first seven are sums over the assets of one bar,
+# the last eleven are the columns of the result.
 (
     TURN, COST, GAIN, NIGHT, GROSS, NET, WANTED,
     INVERSE, OVERNIGHT, UNIT, GROWTH, SPENT, PEAK,
@@ -37,6 +37,7 @@ and exposure, and with exposure; largest gross exposure wanted."""
 ) = (row * LANES for row in range(24))  # fmt: skip
 STATE = 24 * LANES
 SUMMED = 7 * LANES
+KEPT, OPENED, SHARE = TURN, COST, GAIN
 
 FAST = {"reassoc", "contract", "nsz", "arcp"}
 compiled = numba.njit(fastmath=FAST, error_model="numpy", cache=True)
@@ -116,7 +117,7 @@ def fused_backtest(
 
 @compiled
 def new_accounts(n_assets: int) -> tuple[Array, Array, Array, Array]:
-    """Sixteen accounts in cash: state; worth before and after a session and wants ``[N, 16]``."""
+    """Accounts in cash: state; worth before and after a session, and wants, ``[N, 32]``."""
     lane, nothing = np.zeros(STATE), np.zeros((n_assets, LANES))
     lane[INVERSE : INVERSE + LANES] = 1.0
     lane[PEAK : PEAK + LANES] = 1.0
@@ -171,27 +172,31 @@ def trade(
 @compiled
 def settle(worth: Array, wants: Array, lane: Array, max_gross: float) -> bool:
     """Scale what opens positions to the room there is, in lanes that wanted too much; if any."""
-    over = False
+    over = 0.0
     for j in range(LANES):
         wanted = lane[WANTED + j]
+        over += 1.0 if wanted > max_gross else 0.0
         lane[LARGEST + j] = max(lane[LARGEST + j], wanted)
-        over |= wanted > max_gross
-    if not over:
+    if over == 0.0:
         return False
-    kept, opened = np.zeros(LANES), np.zeros(LANES)
+    # The sums of the first attempt are done with; their rows serve.
+    for j in range(LANES):
+        lane[KEPT + j] = 0.0
+        lane[OPENED + j] = 0.0
     for n in range(worth.shape[0]):
         for j in range(LANES):
             held, wanted = worth[n, j] * lane[INVERSE + j], wants[n, j]
             wanted = held if wanted != wanted else wanted
             reduced = min(max(wanted, min(held, 0.0)), max(held, 0.0))
-            kept[j] += abs(reduced)
-            opened[j] += abs(wanted - reduced)
+            lane[KEPT + j] += abs(reduced)
+            lane[OPENED + j] += abs(wanted - reduced)
     for j in range(LANES):
-        share = min(max(max_gross - kept[j], 0.0) / max(opened[j], 1e-12), 1.0)
-        opened[j] = share if lane[WANTED + j] > max_gross else 1.0
+        kept, opened, wanted = lane[KEPT + j], lane[OPENED + j], lane[WANTED + j]
+        share = min(max(max_gross - kept, 0.0) / max(opened, 1e-12), 1.0)
+        lane[SHARE + j] = share if wanted > max_gross else 1.0
     for n in range(worth.shape[0]):
         for j in range(LANES):
-            held, wanted, share = worth[n, j] * lane[INVERSE + j], wants[n, j], opened[j]
+            held, wanted, share = worth[n, j] * lane[INVERSE + j], wants[n, j], lane[SHARE + j]
             reduced = min(max(wanted, min(held, 0.0)), max(held, 0.0))
             settled = reduced + (wanted - reduced) * share
             # NaN holds still, and what fits is not touched by rounding.
