@@ -18,6 +18,7 @@ def reference(case: Draw, size_at: str, max_gross: float | None) -> BacktestResu
     limit = 1e9 if max_gross is None else max_gross
     return run_backtest(
         case.bars, case.targets, case.costs, size_at, max_gross=limit, market=case.market,
+        engine="reference",
     )  # fmt: skip
 
 

@@ -13,7 +13,9 @@ from trading_rlhf.backtest.arms import (
     walk_arms,
 )
 from trading_rlhf.backtest.crosscheck import vectorbt_equity
-from trading_rlhf.backtest.engine import SizeAt, run_backtest
+from trading_rlhf.backtest.engine import Keep, SizeAt, Targets, run_backtest
+from trading_rlhf.backtest.fused import market_table
+from trading_rlhf.backtest.gradient import backtest_growth
 from trading_rlhf.backtest.report import (
     Plot,
     Report,
@@ -77,8 +79,10 @@ __all__ = [
     "PairedTest",
     "PathFigures",
     "Plot",
+    "Keep",
     "Report",
     "SizeAt",
+    "Targets",
     "Statistic",
     "Table",
     "Trials",
@@ -107,6 +111,8 @@ __all__ = [
     "probabilistic_sharpe",
     "record_trial",
     "reliability_plot",
+    "backtest_growth",
+    "market_table",
     "run_backtest",
     "sharpe_per_bar",
     "sharpe_significance",

@@ -1,33 +1,36 @@
-"""Backtest target weights: every strategy of a batch through the law, bar by bar."""
+"""Backtest target weights: a batch of strategies through the law, by the fastest way there is."""
 
 import math
-from typing import Literal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
-from trading_rlhf.accounting import CostModel, settle
+from trading_rlhf.accounting import CostModel
+from trading_rlhf.backtest.fused import FusedPaths, fuses, market_table, run_fused
+from trading_rlhf.backtest.reference import run_reference
 from trading_rlhf.backtest.result import BacktestResult, Conditions, measure
-from trading_rlhf.env.dynamics import Ledger, MarketTensors, Session, trade_session
-from trading_rlhf.env.orders import (
-    LEAST_ORDER,
-    Orders,
-    carry,
-    is_due,
-    is_new,
-    no_orders,
-    place,
-    remove,
-    wanted_order,
-)
+from trading_rlhf.backtest.scan import run_scan, supports
+from trading_rlhf.env.dynamics import Ledger, MarketTensors
 from trading_rlhf.errors import AccountingError
 from trading_rlhf.market import Bars
 from trading_rlhf.types import FloatArray
 
-__all__ = ["SizeAt", "run_backtest"]
+if TYPE_CHECKING:
+    from trading_rlhf.backtest.kernels_cpu import MarketTable
+
+__all__ = ["Engine", "Keep", "SizeAt", "Targets", "run_backtest"]
 
 SizeAt = Literal["close", "fill"]
+Keep = Literal["paths", "equity", "measures"]
+Engine = Literal["auto", "reference"]
+Chunks: TypeAlias = Iterator[FloatArray | Tensor]
+Targets: TypeAlias = FloatArray | Tensor | Chunks | Callable[[], Chunks]
 
 _DEFAULT_MAX_GROSS = 0.98
 
@@ -37,7 +40,7 @@ _FEWEST_BARS = 3
 
 def run_backtest(
     bars: Bars,
-    targets: FloatArray | Tensor,
+    targets: Targets,
     costs: CostModel | None = None,
     size_at: SizeAt = "close",
     device: str = "cpu",
@@ -47,6 +50,8 @@ def run_backtest(
     delay: int = 0,
     ledger: Ledger = "adjusted",
     market: MarketTensors | None = None,
+    keep: Keep = "paths",
+    engine: Engine = "auto",
 ) -> BacktestResult:
     """Run strategies that target weights.
 
@@ -55,7 +60,9 @@ def run_backtest(
 
     Args:
         bars: prices.
-        targets: ``[T, N]`` or ``[B, T, N]`` weights (fraction of equity, signed); NaN holds.
+        targets: ``[T, N]`` or ``[B, T, N]`` weights (fraction of equity, signed); NaN holds. Or an
+            iterator over such batches, or a function that returns one: they are run one after the
+            other, so with ``keep="measures"`` memory holds one batch at a time.
         costs: cost model; None is the default model.
         size_at: "close" sizes orders in shares at the decision's close; "fill" reaches the weight
             of the equity at the fill, as a target percentage.
@@ -67,120 +74,150 @@ def run_backtest(
             ``env.orders``; with "fill" each bar's targets apply so much later.
         ledger: "adjusted" earns dividends in the returns, "raw" pays them in cash.
         market: used instead of the one built from bars: the same assets under other conditions.
+        keep: "paths" is everything, "equity" the measures and the curves, "measures" those alone;
+            what is not kept is empty in the result.
+        engine: "auto" takes the compiled law on the processor, or its scan on a GPU, where it knows
+            every rule asked for; "reference" is the law in torch. The result says which ran.
 
     Raises:
         AccountingError: targets have the wrong shape or infinite entries, bars are too few, or a
             setting is out of range.
     """
-    batch = _check_targets(bars, targets, device)
-    _check_settings(equity_usd, delay)
+    _check_settings(bars, equity_usd, delay)
     costs = costs if costs is not None else CostModel()
     if market is None:
         empty = np.zeros((*bars.shape, 1), dtype=np.float32)
         market = MarketTensors.for_costs(bars, empty, costs, device, ledger=ledger)
     limit = _DEFAULT_MAX_GROSS if max_gross is None and size_at == "close" else max_gross
-    trade = _trade_shares if size_at == "close" else _trade_weights
-    path = trade(market, batch, costs, limit, equity_usd, delay)
-    return path.result(Conditions(bars, market, costs, equity_usd, delay), device)
+    conditions = Conditions(bars, market, costs, equity_usd, delay)
+    run = _Run(conditions, size_at == "fill", limit, device, keep, engine)
+    chunks = targets() if callable(targets) else targets
+    if not isinstance(chunks, Iterator):
+        return run.batch(chunks)
+    return _joined([run.batch(chunk) for chunk in chunks])
 
 
-class _Path:
-    """Accounts of B strategies, and what happened to them bar by bar."""
+@dataclass(frozen=True)
+class _Run:
+    """How strategies are run: the same for every batch."""
 
-    def __init__(self, start: Tensor) -> None:
-        self.held = torch.zeros_like(start)
-        self.equity = torch.ones_like(start[:, 0])
-        nothing, free = torch.zeros_like(start), torch.zeros_like(self.equity)
-        self._rows = [(self.equity, self.held, nothing, nothing, free)]
+    conditions: Conditions
+    at_fill: bool
+    max_gross: float | None
+    device: str
+    keep: Keep
+    engine: Engine
 
-    def add(self, ordered: Tensor, session: Session) -> None:
-        """Take over a session, and what was ordered at the close before it."""
-        self.held, self.equity = session.held, self.equity * session.growth
-        self._rows.append((self.equity, self.held, ordered, session.filled, session.cost))
+    def batch(self, targets: FloatArray | Tensor) -> BacktestResult:
+        """Run ``[T, N]`` or ``[B, T, N]`` targets."""
+        batch = _check_targets(self.conditions.bars, targets, self.device)
+        if self._compiles:
+            return self._compiled(batch)
+        if self._scans:
+            return self._scanned(batch)
+        return self._reference(batch)
 
-    def result(self, conditions: Conditions, device: str) -> BacktestResult:
-        """Stack the bars ``[B, T]`` or ``[B, T, N]`` and measure the curves."""
-        equity, weights, ordered, filled, paid = (
-            torch.stack(column, 1) for column in zip(*self._rows, strict=True)
+    @property
+    def _compiles(self) -> bool:
+        rules = self.conditions
+        # What filled is told by orders alone where they are shares.
+        known = self.engine == "auto" and not (self.at_fill and self.keep == "paths")
+        here = torch.device(self.device).type == "cpu"
+        return known and here and fuses(rules.market, rules.costs, rules.delay)
+
+    @property
+    def _scans(self) -> bool:
+        rules, known = self.conditions, self.engine == "auto" and self.keep != "paths"
+        return known and supports(rules.costs, self.device, rules.delay)
+
+    @cached_property
+    def _table(self) -> "MarketTable":
+        market, costs = self.conditions.market, self.conditions.costs
+        return market_table(market, costs, at_fill=self.at_fill)
+
+    def _compiled(self, targets: Tensor) -> BacktestResult:
+        paths = run_fused(
+            self._table, targets.numpy(), self.conditions.bars.bars_per_year,
+            at_fill=self.at_fill, max_gross=self.max_gross,
+            keep_equity=self.keep != "measures", keep_paths=self.keep == "paths",
+        )  # fmt: skip
+        return self._measured(targets, paths, "compiled law on cpu")
+
+    def _scanned(self, targets: Tensor) -> BacktestResult:
+        paths = run_scan(
+            self._table, targets, self.conditions.bars.bars_per_year,
+            at_fill=self.at_fill, max_gross=self.max_gross, keep_equity=self.keep == "equity",
+        )  # fmt: skip
+        return self._measured(targets, paths, f"compiled scan on {self.device}")
+
+    def _measured(self, targets: Tensor, paths: FusedPaths, name: str) -> BacktestResult:
+        measures = dict(paths.measures)
+        largest = measures.pop("largest_gross")
+        # The last bar's targets fill nothing, so the law has not seen them.
+        if np.isinf(largest).any() or bool(targets[:, -1].isinf().any()):
+            _check_finite(self.conditions.bars, targets)
+        table = pd.DataFrame(measures).rename_axis("strategy")
+        filled = self._filled(paths) if self.keep == "paths" else paths.traded
+        return self._result(
+            (paths.equity, paths.weights, paths.traded, filled, paths.costs), table, name
         )
-        # An order stands at the close at which it was made.
-        traded = ordered.roll(-1, 1)
-        bars = conditions.bars
+
+    def _filled(self, paths: FusedPaths) -> FloatArray:
+        """Orders that fill, in equity at the fill (``[B, T, N]``)."""
+        fills = self._table.assets[1:, 0] * self._table.assets[1:, 7]
+        nights = paths.nights[:, 1:, None]
+        filled = np.zeros_like(paths.traded)
+        np.divide(paths.traded[:, :-1] * fills, nights, out=filled[:, 1:], where=nights > 0)
+        return filled
+
+    def _reference(self, targets: Tensor) -> BacktestResult:
+        rules = self.conditions
+        _check_finite(rules.bars, targets)
+        paths = run_reference(
+            rules.market, targets.double(), rules.costs, at_fill=self.at_fill,
+            max_gross=self.max_gross, equity_usd=rules.equity_usd, delay=rules.delay,
+        )  # fmt: skip
+        equity, weights, traded, _, paid = paths
         table = measure(
-            equity, weights, traded, conditions.costs, paid=paid, bars_per_year=bars.bars_per_year
+            equity, weights, traded, rules.costs, paid=paid, bars_per_year=rules.bars.bars_per_year
         )
+        n_curves = 0 if self.keep == "measures" else len(equity)
+        n_paths = len(equity) if self.keep == "paths" else 0
+        kept = (n_curves, n_paths, n_paths, n_paths, n_paths)
+        arrays = tuple(x[:n].cpu().numpy() for x, n in zip(paths, kept, strict=True))
+        return self._result(arrays, table, f"torch reference on {self.device}")
+
+    def _result(
+        self, arrays: tuple[FloatArray, ...], table: pd.DataFrame, name: str
+    ) -> BacktestResult:
+        bars = self.conditions.bars
+        equity, weights, traded, filled, paid = arrays
         return BacktestResult(
-            bars.dates, bars.symbols, equity.cpu().numpy(), weights.cpu().numpy(),
-            traded.cpu().numpy(), filled.cpu().numpy(), paid.cpu().numpy(),
-            table, f"torch reference on {device}", conditions,
+            bars.dates, bars.symbols, equity, weights, traded, filled, paid, table, name,
+            self.conditions,
         )  # fmt: skip
 
 
-def _trade_shares(
-    market: MarketTensors,
-    targets: Tensor,
-    costs: CostModel,
-    limit: float | None,
-    equity_usd: float,
-    delay: int,
-) -> _Path:
-    """Orders sized in shares at the close; they wait for their review."""
-    path = _Path(targets[:, 0])
-    orders = no_orders(path.held)
-    for t in range(market.shape[0] - 1):
-        now = torch.tensor(t, device=targets.device)
-        target = torch.where((path.equity <= 0).unsqueeze(-1), torch.nan, targets[:, t])
-        if delay:
-            if market.listed is not None:
-                # An order is a number of shares: without a price there is none.
-                target = torch.where(market.listed[t], target, torch.nan)
-            change, orders = _release(orders, path.held, target, delay)
-        else:
-            change = torch.where(target.isnan(), 0.0, target - path.held)
-        if limit is not None:
-            change = settle(path.held, change, limit) - path.held
-        usd = path.equity * equity_usd
-        session = trade_session(market, now, path.held, costs, change=change, equity=usd)
-        if delay:
-            orders = carry(orders, market, now, session.growth)
-        path.add(change, session)
-    return path
+def _joined(parts: list[BacktestResult]) -> BacktestResult:
+    """Put the results of batches together, strategies numbered on."""
+    if not parts:
+        raise AccountingError(
+            "an iterator of targets must give at least one batch", "none", "Check what makes them."
+        )
+    first = parts[0]
+    joined: dict[str, Any] = {f.name: getattr(first, f.name) for f in fields(BacktestResult)}
+    for name in ("equity", "weights", "traded", "filled", "costs"):
+        joined[name] = np.concatenate([getattr(part, name) for part in parts])
+    table = pd.concat([part.measures for part in parts], ignore_index=True)
+    joined["measures"] = table.rename_axis("strategy")
+    return BacktestResult(**joined)
 
 
-def _trade_weights(
-    market: MarketTensors,
-    targets: Tensor,
-    costs: CostModel,
-    limit: float | None,
-    equity_usd: float,
-    delay: int,
-) -> _Path:
-    """Targets of the equity at the fill; under a delay they apply so many bars later."""
-    path = _Path(targets[:, 0])
-    for t in range(market.shape[0] - 1):
-        now = torch.tensor(t, device=targets.device)
-        target = targets[:, t - delay] if t >= delay else torch.full_like(path.held, torch.nan)
-        target = torch.where((path.equity <= 0).unsqueeze(-1), torch.nan, target)
-        change = torch.where(target.isnan(), 0.0, target - path.held)
-        if limit is not None:
-            change = settle(path.held, change, limit) - path.held
-        target = torch.where(target.isnan(), torch.nan, path.held + change)
-        usd = path.equity * equity_usd
-        session = trade_session(market, now, path.held, costs, target=target, equity=usd)
-        path.add(change, session)
-    return path
-
-
-def _release(orders: Orders, held: Tensor, target: Tensor, delay: int) -> tuple[Tensor, Orders]:
-    """Put the wanted changes under review; return those whose review is over, and the others."""
-    wanted = wanted_order(orders, held, target)
-    asked = is_new(orders, wanted, LEAST_ORDER)
-    orders = place(orders, wanted, asked, 1.0, delay, LEAST_ORDER)
-    due = is_due(orders)
-    return torch.where(due, orders.pending, 0.0), remove(orders, due)
-
-
-def _check_settings(equity_usd: float, delay: int) -> None:
+def _check_settings(bars: Bars, equity_usd: float, delay: int) -> None:
+    if bars.shape[0] < _FEWEST_BARS:
+        raise AccountingError(
+            f"a backtest needs at least {_FEWEST_BARS} bars", str(bars.shape[0]), "Use more bars."
+        )
     if not (math.isfinite(equity_usd) and equity_usd > 0):
         raise AccountingError(
             "equity_usd must be positive and finite", str(equity_usd), "Give the account in USD."
@@ -190,12 +227,10 @@ def _check_settings(equity_usd: float, delay: int) -> None:
 
 
 def _check_targets(bars: Bars, targets: FloatArray | Tensor, device: str) -> Tensor:
-    if bars.shape[0] < _FEWEST_BARS:
-        raise AccountingError(
-            f"a backtest needs at least {_FEWEST_BARS} bars", str(bars.shape[0]), "Use more bars."
-        )
+    single = getattr(targets, "dtype", None) in (np.float32, torch.float32)
+    dtype = torch.float32 if single else torch.float64
     try:
-        batch = torch.as_tensor(targets, dtype=torch.float64, device=device)
+        batch = torch.as_tensor(targets, dtype=dtype, device=device).detach()
     except (TypeError, ValueError) as error:
         raise AccountingError(
             "targets must be an array of numbers", str(error), "Pass a float array."
@@ -209,6 +244,10 @@ def _check_targets(bars: Bars, targets: FloatArray | Tensor, device: str) -> Ten
             str(given),
             "Give one row per bar and one column per symbol.",
         )
+    return batch
+
+
+def _check_finite(bars: Bars, batch: Tensor) -> None:
     infinite = batch.isinf().nonzero()
     if len(infinite):
         _, t, asset = infinite[0].tolist()
@@ -217,4 +256,3 @@ def _check_targets(bars: Bars, targets: FloatArray | Tensor, device: str) -> Ten
             f"an infinite weight for {bars.symbols[asset]} on {bars.dates[t].date()}",
             "Correct it.",
         )
-    return batch

@@ -115,7 +115,7 @@ def market_table(
     """Lay a market and its costs out as the compiled backtest reads them.
 
     Args:
-        market: on the processor.
+        market: the market.
         costs: the cost model, without rules in USD or cash.
         at_fill: for targets of the equity at the fill.
     """
@@ -150,7 +150,7 @@ def market_table(
     )
     lost = torch.where(gone, opens * costs.delisting_haircut, 0.0)
     return MarketTable(
-        *(x.to(torch.float64).contiguous().numpy() for x in (assets, lost, sessions))
+        *(x.to("cpu", torch.float64).contiguous().numpy() for x in (assets, lost, sessions))
     )
 
 
