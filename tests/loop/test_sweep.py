@@ -284,3 +284,22 @@ def test_settings_that_are_refused_would_change_nothing(context: Context) -> Non
     other = replace(context, config=context.config.model_copy(update={"gate": gate}))
     same = undisturbed_walks(other, policy, None, None)["raw policy"]
     assert torch.equal(base.log_growth, same.log_growth)
+
+
+def test_what_was_begun_stays_counted(context: Context) -> None:
+    class Stopped(Inline):
+        closed = False
+
+        def next(self) -> tuple:
+            raise KeyboardInterrupt
+
+        def close(self) -> None:
+            self.closed = True
+
+    workers = Stopped()
+    with pytest.raises(KeyboardInterrupt):
+        swept(context, "seeds: 5", workers)
+    assert workers.closed
+    # Two workers were at work; the other three cells were never looked at.
+    assert trials(context) == 2
+    assert not (context.folder / "sweeps/work").exists()
