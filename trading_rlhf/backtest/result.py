@@ -189,7 +189,7 @@ class BacktestResult:
             raise AccountingError(
                 f"this needs the {' and '.join(names)} of every bar",
                 "a result that kept only measures",
-                "Run these strategies again and keep them.",
+                'Run these strategies again with keep="paths".',
             )
 
     def _split(self, labels: npt.ArrayLike, name: str) -> pd.DataFrame:
