@@ -16,13 +16,14 @@ from trading_rlhf.backtest.crosscheck import vectorbt_equity
 from trading_rlhf.backtest.engine import Keep, SizeAt, Targets, run_backtest
 from trading_rlhf.backtest.fused import market_table
 from trading_rlhf.backtest.gradient import backtest_growth
+from trading_rlhf.backtest.plots import bar_plot, line_plot, reliability_plot
 from trading_rlhf.backtest.report import (
     Plot,
     Report,
+    Section,
     Table,
-    bar_plot,
-    line_plot,
-    reliability_plot,
+    Tile,
+    report_json,
     write_report,
 )
 from trading_rlhf.backtest.result import BacktestResult, Conditions, measure
@@ -81,10 +82,12 @@ __all__ = [
     "Plot",
     "Keep",
     "Report",
+    "Section",
     "SizeAt",
     "Targets",
     "Statistic",
     "Table",
+    "Tile",
     "Trials",
     "assess_luck",
     "bar_plot",
@@ -111,6 +114,7 @@ __all__ = [
     "probabilistic_sharpe",
     "record_trial",
     "reliability_plot",
+    "report_json",
     "backtest_growth",
     "market_table",
     "run_backtest",

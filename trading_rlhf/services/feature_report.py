@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from trading_rlhf.backtest.report import Plot, Report, Table, bar_plot, line_plot, write_report
+from trading_rlhf.backtest import Plot, Report, Table, bar_plot, line_plot, write_report
 from trading_rlhf.errors import DataError, TradingRlhfError
 from trading_rlhf.market import (
     Bars,
