@@ -255,7 +255,7 @@ def _print_sweep(ranking: "pd.DataFrame", facts: JsonDict, json: bool) -> int:
         if len(ranking):
             print_frame("Settings by Sharpe ratio, out of sample, nobody refuses", ranking)
             print_line(f"The best cell: {facts['luck']}")
-        print_facts("", {"cells": facts["cells"], "table": facts["table"]})
+        print_facts("", {name: facts[name] for name in ("cells", "table", "note")})
     for sentence in failed:
         print_error(f"Failed: {sentence}")
     return 1 if failed else 0

@@ -21,6 +21,7 @@ from trading_rlhf.loop import (
     usable_cores,
     write_table,
 )
+from trading_rlhf.market import survivorship_note
 from trading_rlhf.services.stages import Stage, open_stage
 from trading_rlhf.types import JsonDict
 
@@ -84,7 +85,12 @@ def sweep_run(
         path = context.folder / "sweeps" / f"{grid.name}.parquet"
         write_table(table, path)
         found = luck_of_best(context, swept)
-        facts: JsonDict = {"table": str(path), "cells": len(cells), "failed": _failures(swept)}
+        facts: JsonDict = {
+            "table": str(path),
+            "cells": len(cells),
+            "failed": _failures(swept),
+            "note": survivorship_note(context.bars),
+        }
         if found is not None:
             row, luck = found
             best = swept.cells[row]
