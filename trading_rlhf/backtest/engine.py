@@ -153,8 +153,9 @@ class _Run:
     def _measured(self, targets: Tensor, paths: FusedPaths, name: str) -> BacktestResult:
         measures = dict(paths.measures)
         largest = measures.pop("largest_gross")
-        # The last bar's targets fill nothing, so the law has not seen them.
-        if np.isinf(largest).any() or bool(targets[:, -1].isinf().any()):
+        # The law has not seen what the last bar wants, nor what the ruined do.
+        unseen = bool(targets[:, -1].isinf().any()) or (measures["total_return"] <= -1.0).any()
+        if unseen or np.isinf(largest).any():
             _check_finite(self.conditions.bars, targets)
         table = pd.DataFrame(measures).rename_axis("strategy")
         filled = self._filled(paths) if self.keep == "paths" else paths.traded

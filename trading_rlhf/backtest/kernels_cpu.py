@@ -199,8 +199,7 @@ def settle(worth: Array, wants: Array, lane: Array, max_gross: float) -> bool:
             held, wanted, share = worth[n, j] * lane[INVERSE + j], wants[n, j], lane[SHARE + j]
             reduced = min(max(wanted, min(held, 0.0)), max(held, 0.0))
             settled = reduced + (wanted - reduced) * share
-            # NaN holds still, and what fits is not touched by rounding.
-            settled = wanted if wanted != wanted else settled
+            # NaN stays NaN and holds; what fits is not touched by rounding.
             wants[n, j] = settled if share < 1.0 else wanted
     return True
 
