@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from trading_rlhf.accounting import CostModel
 from trading_rlhf.agent import PolicyConfig, TrainConfig
@@ -15,6 +15,7 @@ from trading_rlhf.feedback.simulated import SimulatedDeskConfig
 from trading_rlhf.market import DEFAULT_FEATURES
 from trading_rlhf.reward import FitConfig, ShapingConfig
 from trading_rlhf.store.files import replace_text
+from trading_rlhf.store.yaml_files import read_mapping
 
 __all__ = ["AskConfig", "ReplayConfig", "RunConfig", "read_config", "write_config"]
 
@@ -98,6 +99,13 @@ class RunConfig(BaseModel):
     replay: ReplayConfig = Field(ReplayConfig(), description="The live replay at the end.")
     limits: LimitsConfig = Field(LimitsConfig(), description="Checks before an order is sent.")
 
+    @field_validator("features")
+    @classmethod
+    def _check_features(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) < len(names):
+            raise ValueError("each feature may be named once")
+        return names
+
 
 def read_config(path: Path | None, overrides: dict[str, Any] | None = None) -> RunConfig:
     """Read a YAML file and apply overrides.
@@ -111,19 +119,7 @@ def read_config(path: Path | None, overrides: dict[str, Any] | None = None) -> R
     """
     values: dict[str, Any] = {}
     if path is not None:
-        try:
-            loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ConfigError(
-                "a configuration is a readable YAML file",
-                f"{path}: {str(error).splitlines()[0]}",
-                "Correct the path or the file.",
-            ) from error
-        if not isinstance(loaded, dict):
-            raise ConfigError(
-                "a configuration holds keys and values", f"{path}: {loaded!r}", "See the README."
-            )
-        values = loaded
+        values = read_mapping(path, "a configuration")
     for name, value in (overrides or {}).items():
         _set(values, name, value)
     try:
@@ -132,9 +128,9 @@ def read_config(path: Path | None, overrides: dict[str, Any] | None = None) -> R
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise ConfigError(
-            f"{key}: {first['msg'][0].lower()}{first['msg'][1:]}",
+            f"{key}: {_sentence(first['msg'])}",
             repr(first["input"]),
-            _remedy(first["type"]),
+            _remedy(first),
         ) from error
 
 
@@ -153,8 +149,17 @@ def _set(values: dict[str, Any], name: str, value: Any) -> None:
     values[last] = value
 
 
-def _remedy(kind: str) -> str:
-    if kind == "extra_forbidden":
-        known = ", ".join(RunConfig.model_fields)
-        return f"There is no such key; the sections are {known}."
-    return "Correct that value."
+def _sentence(message: str) -> str:
+    message = message.removeprefix("Value error, ")
+    return f"{message[0].lower()}{message[1:]}"
+
+
+def _remedy(error: Any) -> str:
+    if error["type"] != "extra_forbidden":
+        return "Correct that value."
+    *place, _ = error["loc"]
+    section: Any = RunConfig
+    for name in place:
+        section = section.model_fields[name].annotation
+    known = ", ".join(section.model_fields) if hasattr(section, "model_fields") else ""
+    return f"There is no such key; known are {known}." if known else "There is no such key."

@@ -16,6 +16,9 @@ __all__ = [
     "TradingRlhfError",
 ]
 
+_LONGEST = 400
+"""Characters of what came that an error repeats."""
+
 
 class TradingRlhfError(Exception):
     """An error with its invariant, the value that broke it and the remedy.
@@ -27,6 +30,8 @@ class TradingRlhfError(Exception):
     """
 
     def __init__(self, must: str, got: str, remedy: str) -> None:
+        # What came may be a file's whole content.
+        got = got if len(got) <= _LONGEST else f"{got[: _LONGEST - 3]}..."
         self.must, self.got, self.remedy = must, got, remedy
         super().__init__(f"{must}; got {got}. {remedy}")
 

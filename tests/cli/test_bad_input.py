@@ -7,6 +7,7 @@ import pytest
 
 from tests.cli.conftest import Said
 from trading_rlhf.loop import single_user
+from trading_rlhf.store.files import replace_text
 
 Run = Callable[..., Said]
 
@@ -45,6 +46,19 @@ def test_missing_bars(run: Run) -> None:
 def test_too_few_bars(run: Run, tmp_path: Path) -> None:
     (tmp_path / "bars.csv").write_text(GOOD)
     refused(run("train", "--run", "runs/x", "--data", "bars.csv"), "at least 320 bars", "got 2")
+
+
+def test_a_rate_given_twice_is_not_lost_without_a_word(run: Run, tmp_path: Path) -> None:
+    twice = ("--costs.half-spread-bps", "7", "--costs.half-spread-bps=8")
+    refused(run("train", "--run", "runs/x", *twice), "--costs.half-spread-bps", "YAML", status=2)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_report_that_cannot_be_written_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "report.json").mkdir()
+    with pytest.raises(OSError, match="report.json"):
+        replace_text(tmp_path / "report.json", "text")
+    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
 
 
 @pytest.mark.parametrize(

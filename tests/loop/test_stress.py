@@ -208,7 +208,10 @@ def test_a_stress_is_written_counted_and_recorded(stage: Stage) -> None:
     [
         ({"only": ["earthquake"]}, "earthquake"),
         ({"levels": ["brutal"]}, "brutal"),
-        ({"draws": 0}, "draws and members must be one or more"),
+        ({"draws": 0}, "draws must be 1 to 200"),
+        ({"draws": 1_000_000}, "draws must be 1 to 200"),
+        ({"members": 21}, "members 1 to 20"),
+        ({"seed": -1}, "a seed is 0 or more"),
     ],
 )
 def test_a_wrong_plan_is_refused_before_anything_runs(

@@ -165,7 +165,8 @@ class CostModel(BaseModel):
         highest = _HIGHEST_BPS[info.field_name]
         many = isinstance(value, list | tuple)
         try:
-            rates = tuple(float(x) for x in (value if many else (value,)))
+            given = tuple(value) if many else (value,)
+            rates = () if any(isinstance(x, bool) for x in given) else tuple(map(float, given))
         except (TypeError, ValueError):
             rates = ()
         if not rates or not all(math.isfinite(x) and 0 <= x <= highest for x in rates):

@@ -15,12 +15,12 @@ __all__ = ["app", "main"]
 # A verb's module is imported when the verb is called: help and typing errors answer at once.
 _VERBS = {
     "demo": ("runs:demo", "Run the whole loop once with a simulated desk and write a report."),
-    "data": ("data:data", "Fetch and check price bars."),
+    "data": ("data:data", "Fetch, check and make price bars; report on features."),
     "train": ("runs:train", "Train a base policy on profit alone; resumable."),
     "propose": ("runs:propose", "Put proposed trades into the review queue."),
     "review": ("runs:review", "Open the dashboard where people answer proposals."),
     "learn": ("runs:learn", "Fit the reward model on the answers; shape a policy by it."),
-    "backtest": ("runs:backtest", "Backtest a run's policies, or target weights from a file."),
+    "backtest": ("runs:backtest", "Backtest a run's policies, weights from a file, or a grid."),
     "stress": ("stress:stress", "Run a policy through the challenges of real-world learning."),
     "export": ("runs:export", "Release approved live proposals to the embedded paper broker."),
     "users": ("users:users", "Accounts of a desk."),
@@ -40,6 +40,13 @@ for _name, (_place, _help) in _VERBS.items():
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with its status."""
     tokens = list(sys.argv[1:] if arguments is None else arguments)
+    twice = _repeated_rate(tokens)
+    if twice is not None:
+        print_error(
+            f"Usage: {twice} takes one number here; got several. Write one for each asset as a "
+            "list in a YAML file and pass it with --config."
+        )
+        sys.exit(2)
     try:
         status = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
@@ -60,12 +67,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(status if isinstance(status, int) else 0)
 
 
+def _repeated_rate(tokens: list[str]) -> str | None:
+    """A cost that is given more than once: the later numbers would be lost without a word."""
+    names = [token.partition("=")[0] for token in tokens if token.startswith("--costs.")]
+    return next((name for name in names if names.count(name) > 1), None)
+
+
 def _usage_sentence(error: CycloptsError) -> str:
     """One line for a wrong option, an unknown verb or a value out of range."""
     cause = error.__cause__
     if isinstance(cause, ValidationError):
         first = cause.errors()[0]
         name = ".".join(str(part) for part in first["loc"]).replace("_", "-")
-        return f"--{name}: {first['msg'][0].lower()}{first['msg'][1:]}; got {first['input']!r}."
+        message = first["msg"].removeprefix("Value error, ")
+        return f"--{name}: {message[0].lower()}{message[1:]}; got {first['input']!r}."
     text = " ".join(str(error).split())
     return text if text.endswith((".", "?")) else f"{text}."

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from trading_rlhf import __version__
 from trading_rlhf.config import RunConfig, read_config
 from trading_rlhf.errors import ConfigError
 from trading_rlhf.store import canonical_json
+from trading_rlhf.store.yaml_files import read_mapping
 from trading_rlhf.types import JsonDict
 
 __all__ = ["Cell", "Grid", "make_cells", "read_grid"]
@@ -61,15 +60,8 @@ def read_grid(path: Path) -> Grid:
     Raises:
         ConfigError: the file cannot be read, or is no such grid.
     """
-    try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(
-            "a grid is a readable YAML file",
-            f"{path}: {str(error).splitlines()[0]}",
-            "Correct the path or the file.",
-        ) from error
-    if not isinstance(loaded, dict) or not loaded:
+    loaded = read_mapping(path, "a grid")
+    if not loaded:
         raise ConfigError(
             "a grid holds settings with lists of values",
             f"{path} with {loaded!r}",

@@ -19,6 +19,8 @@ from trading_rlhf.types import JsonDict
 
 __all__ = ["stress_run"]
 
+_MOST_DRAWS, _MOST_MEMBERS = 200, 20
+
 
 def stress_run(
     stage: Stage,
@@ -56,10 +58,14 @@ def stress_run(
     for name in only or names:
         for level in levels or chosen:
             challenge(name, level)
-    if draws < 1 or members < 1:
+    if not 1 <= draws <= _MOST_DRAWS or not 1 <= members <= _MOST_MEMBERS:
         raise ConfigError(
-            "draws and members must be one or more", f"{draws} and {members}", "Raise them."
+            f"draws must be 1 to {_MOST_DRAWS} and members 1 to {_MOST_MEMBERS}",
+            f"{draws} and {members}",
+            "Choose within that range.",
         )
+    if seed is not None and not 0 <= seed < 2**31:
+        raise ConfigError("a seed is 0 or more, below 2**31", str(seed), "Choose another.")
     with open_stage(stage) as context:
         seed = context.config.seed if seed is None else seed
         plan = StressPlan(policy, names, chosen, seed, draws, members, desk)
