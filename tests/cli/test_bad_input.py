@@ -56,7 +56,7 @@ def test_a_rate_given_twice_is_not_lost_without_a_word(run: Run, tmp_path: Path)
 
 def test_a_report_that_cannot_be_written_leaves_nothing_beside_it(tmp_path: Path) -> None:
     (tmp_path / "report.json").mkdir()
-    with pytest.raises(OSError, match="report.json"):
+    with pytest.raises(OSError, match=r"report\.json"):
         replace_text(tmp_path / "report.json", "text")
     assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
 
