@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -131,15 +132,9 @@ def _equity_at_fill(result: BacktestResult) -> np.ndarray:
     for t in range(1, len(result.dates)):
         held = result.weights[:, t - 1]
         moves = (market.overnight[t] + market.dividends[t]).numpy()
-        charge = costs.accrual(_tensor(held), market.days[t]).numpy()
+        charge = costs.accrual(torch.as_tensor(held), market.days[t]).numpy()
         night[:, t] = np.maximum(1.0 + held @ moves - charge, 0.0)
     return np.hstack([np.ones((len(night), 1)), result.equity[:, :-1]]) * night
-
-
-def _tensor(values):
-    import torch
-
-    return torch.as_tensor(values)
 
 
 def flat_bars(close: list[float], split: list[float] | None = None, n_after: int = 0) -> Bars:

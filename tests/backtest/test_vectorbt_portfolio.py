@@ -46,6 +46,16 @@ def test_its_value_is_the_equity(costs, size_at, usd):
     np.testing.assert_allclose(one.value() / usd, result.equity[1], rtol=1e-9)
 
 
+def test_sales_pay_for_the_buys_of_their_session():
+    pytest.importorskip("vectorbt", reason="bench extra")
+    bars = random_bars(7, n_bars=20, n_assets=2)
+    turns = np.arange(20)[:, None] % 2
+    targets = np.hstack([turns, 1 - turns]) * 0.97
+    result = run_backtest(bars, targets, PLAIN, size_at="fill")
+    assert (np.abs(result.traded[0, 1:-1]) > 0.9).all()
+    np.testing.assert_allclose(result.to_vectorbt().value() / 1e6, result.equity[0], rtol=1e-9)
+
+
 @pytest.mark.parametrize("kind", ["trades", "positions"])
 def test_its_trades_are_ours(kind):
     pytest.importorskip("vectorbt", reason="bench extra")

@@ -39,6 +39,7 @@ def vectorbt_portfolio(
     bars, usd = conditions.bars, conditions.equity_usd
     price, close = unit_prices(conditions.market)
     level = np.nan_to_num(printed_prices(bars)[1][-1], nan=1.0) / close[-1]
+    orders = (flows.traded + flows.forced) * usd / (price * level)
     many = len(equity) > 1
     columns = pd.Index(bars.symbols, name="symbol")
     if many:
@@ -52,7 +53,7 @@ def vectorbt_portfolio(
 
     return portfolio.from_orders(
         frame(close * level),
-        size=frame(_sizes(flows, weights, price) * usd / level),
+        size=frame(np.where(orders == 0, np.nan, orders)),
         size_type="amount",
         price=frame(price * level),
         fixed_fees=frame(flows.costs * usd),
@@ -63,18 +64,6 @@ def vectorbt_portfolio(
         init_cash=usd,
         freq=bars.interval,
     )
-
-
-def _sizes(flows: Flows, weights: FloatArray, price: FloatArray) -> FloatArray:
-    """Orders ``[B, T, N]`` in units; what closes a position leaves nothing of it; NaN is none."""
-    sizes = (flows.traded + flows.forced) / price
-    closes = (np.abs(weights) <= NOTHING) | (flows.forced != 0)
-    units = np.zeros_like(sizes[:, 0])
-    for bar in range(sizes.shape[1]):
-        order = sizes[:, bar]
-        order[closes[:, bar] & (order != 0)] = -units[closes[:, bar] & (order != 0)]
-        units += order
-    return np.where(sizes == 0, np.nan, sizes)
 
 
 def _check(conditions: Conditions, flows: Flows, equity: FloatArray, weights: FloatArray) -> None:
