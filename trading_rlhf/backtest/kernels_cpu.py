@@ -20,6 +20,9 @@ Array = npt.NDArray[Any]
 LANES = 32
 """Strategies side by side: a whole number of vectors, and few enough for the first cache."""
 
+ROUNDED = 1.0 + 1e-12
+"""What exceeds the limit by rounding alone fits: weights are often scaled to just that limit."""
+
 COLUMNS = (
     "equity", "mean", "spread", "downside", "drawdown", "turnover", "paid", "exposure", "hits",
     "exposed", "largest",
@@ -97,12 +100,13 @@ def fused_backtest(
         first = block * LANES
         many = min(LANES, n_strategies - first)
         lane, worth, after, wants = new_accounts(n_assets)
+        bound = False
         for t in range(n_bars - 1):
             pass_night(lane, table.sessions[t + 1])
             gather(targets, first, many, t, lane, wants)
-            trade(table, t + 1, at_fill, worth, wants, lane, after)
-            if settle(worth, wants, lane, max_gross):
-                trade(table, t + 1, at_fill, worth, wants, lane, after)
+            bound = settle_and_trade(
+                table, t + 1, at_fill, max_gross, bound, worth, wants, lane, after
+            )
             close(lane, at_fill, 1.0 / (t + 1.0))
             worth, after = after, worth
             if len(equity):
@@ -155,6 +159,36 @@ def gather(targets: Array, first: int, many: int, t: int, lane: Array, wants: Ar
 
 
 @compiled
+def settle_and_trade(
+    table: MarketTable, session: int, at_fill: bool, max_gross: float, bound: bool, worth: Array,
+    wants: Array, lane: Array, after: Array,
+) -> bool:  # fmt: skip
+    """Trade within the limit; whether it bound decides in which order the next session tries."""
+    if bound:
+        want(worth, wants, lane)
+        bound = settle(worth, wants, lane, max_gross)
+        trade(table, session, at_fill, worth, wants, lane, after)
+        return bound
+    # Trading tells what is wanted, so where everything fits one pass is enough.
+    trade(table, session, at_fill, worth, wants, lane, after)
+    bound = settle(worth, wants, lane, max_gross)
+    if bound:
+        trade(table, session, at_fill, worth, wants, lane, after)
+    return bound
+
+
+@compiled
+def want(worth: Array, wants: Array, lane: Array) -> None:
+    """Gross exposure that is wanted."""
+    for j in range(LANES):
+        lane[WANTED + j] = 0.0
+    for n in range(worth.shape[0]):
+        for j in range(LANES):
+            wanted, held = wants[n, j], worth[n, j] * lane[INVERSE + j]
+            lane[WANTED + j] += abs(held if wanted != wanted else wanted)
+
+
+@compiled
 def trade(
     table: MarketTable, session: int, at_fill: bool, worth: Array, wants: Array, lane: Array,
     after: Array,
@@ -175,7 +209,7 @@ def settle(worth: Array, wants: Array, lane: Array, max_gross: float) -> bool:
     over = 0.0
     for j in range(LANES):
         wanted = lane[WANTED + j]
-        over += 1.0 if wanted > max_gross else 0.0
+        over += 1.0 if wanted > max_gross * ROUNDED else 0.0
         lane[LARGEST + j] = max(lane[LARGEST + j], wanted)
     if over == 0.0:
         return False
@@ -193,7 +227,7 @@ def settle(worth: Array, wants: Array, lane: Array, max_gross: float) -> bool:
     for j in range(LANES):
         kept, opened, wanted = lane[KEPT + j], lane[OPENED + j], lane[WANTED + j]
         share = min(max(max_gross - kept, 0.0) / max(opened, 1e-12), 1.0)
-        lane[SHARE + j] = share if wanted > max_gross else 1.0
+        lane[SHARE + j] = share if wanted > max_gross * ROUNDED else 1.0
     for n in range(worth.shape[0]):
         for j in range(LANES):
             held, wanted, share = worth[n, j] * lane[INVERSE + j], wants[n, j], lane[SHARE + j]

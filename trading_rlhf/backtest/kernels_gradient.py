@@ -15,6 +15,7 @@ from trading_rlhf.backtest.kernels_cpu import (
     INVERSE,
     LANES,
     PAID,
+    ROUNDED,
     TURNOVER,
     WANTED,
     Array,
@@ -26,7 +27,7 @@ from trading_rlhf.backtest.kernels_cpu import (
     new_accounts,
     pass_night,
     settle,
-    trade,
+    settle_and_trade,
 )  # fmt: skip
 
 __all__ = ["backward_pass", "forward_pass"]
@@ -57,12 +58,13 @@ def forward_pass(
         first = block * LANES
         many = min(LANES, n_strategies - first)
         lane, worth, after, wants = new_accounts(n_assets)
+        bound = False
         for t in range(n_bars - 1):
             pass_night(lane, table.sessions[t + 1])
             gather(targets, first, many, t, lane, wants)
-            trade(table, t + 1, False, worth, wants, lane, after)
-            if settle(worth, wants, lane, max_gross):
-                trade(table, t + 1, False, worth, wants, lane, after)
+            bound = settle_and_trade(
+                table, t + 1, False, max_gross, bound, worth, wants, lane, after
+            )
             close(lane, False, 1.0)
             worth, after = after, worth
             weigh(worth, lane, held[block, t + 1], growth[t, first : first + LANES])
@@ -189,7 +191,7 @@ def undo_settlement(
             opened[j] += abs(wanted - reduced)
             scaled[j] += order[n, j] * (wanted - reduced)
     for j in range(LANES):
-        if lane[WANTED + j] > max_gross:
+        if lane[WANTED + j] > max_gross * ROUNDED:
             settle_back(
                 held, asked, pull, order, j, max_gross - kept[j], max(opened[j], 1e-12), scaled[j]
             )
