@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -254,7 +255,7 @@ def _resampled_means(
         return torch.empty(_DRAWS, 0)
     bar = torch.tensor((items["bar"] - items["bar"].min()).to_numpy(dtype="int64"))
     n_bars = int(bar.max()) + 1
-    mask = torch.tensor([rows.to_numpy(dtype=bool) for rows in chosen]).double()
+    mask = torch.from_numpy(np.stack([rows.to_numpy(dtype="float64") for rows in chosen]))
     sums = [
         torch.zeros(len(chosen), n_bars, dtype=torch.float64).index_add(
             1, bar, mask * torch.tensor(items[name].to_numpy(dtype="float64"))

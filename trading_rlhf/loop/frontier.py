@@ -8,8 +8,8 @@ from typing import Literal
 import pandas as pd
 import torch
 
-from trading_rlhf.agent import Policy, Walk
-from trading_rlhf.backtest import Arm, figures, record_trial, sharpe_per_bar, walk_arms
+from trading_rlhf.agent import Policy, Walk, walk
+from trading_rlhf.backtest import figures, record_trial, sharpe_per_bar, stack_policies
 from trading_rlhf.loop.context import Context
 from trading_rlhf.loop.training import shape_policies
 from trading_rlhf.reward import ModelDesk, RewardModel
@@ -29,11 +29,11 @@ class Frontier:
     """Approval against profit, out of sample.
 
     Attributes:
-        points: one row per policy, price and threshold: policy, price_bps, threshold, approval (by
-            notional of what was shown, NaN below 50 items), approval_count, growth_bps (log growth
-            a step through the desk), growth_error (its standard error), sharpe, reviews (items a
-            step), shown (items) and best (no other point of the table has at least as much of both
-            approval and growth, and more of one).
+        points: one row per policy, price and threshold: policy, price_bps (of the run, in a sweep
+            of thresholds), threshold, approval (by notional of what was shown, NaN below 50 items),
+            approval_count, growth_bps (log growth a step through the desk), growth_error (its
+            standard error), sharpe, reviews (items a step), shown (items) and best (no other point
+            of the table has at least as much of both approval and growth, and more of one).
         approval: "true" where the desk's own probability decides and is averaged, "predicted" where
             the reward model stands in for people, who cannot be asked about every point.
         note: what that means, in words.
@@ -101,17 +101,20 @@ def _frontier(
     decider: Desk | None,
     thresholds: Sequence[float],
 ) -> Frontier:
-    config, learned = context.config, ModelDesk(model)
+    config = context.config
     bars = sorted({*thresholds, config.gate.threshold})
-    deciding = learned if decider is None else decider
     keys = [(name, price, bar) for name, price in policies for bar in bars]
-    walked = walk_arms(
-        [Arm(n, policies[n, price], learned, bar, deciding) for n, price, bar in keys],
+    learned = ModelDesk(RewardModel.stack([model] * len(keys)))
+    walked = walk(
+        stack_policies([policies[name, price] for name, price, _ in keys]),
         context.market,
         torch.tensor([context.test_bars.start]),
         len(context.test_bars) - 1,
         config.costs,
         config.gate,
+        model=learned,
+        thresholds=torch.tensor([bar for _, _, bar in keys]),
+        decider=learned if decider is None else decider,
         capital=config.equity,
         generator=context.generator("reviews"),
     )
@@ -120,7 +123,9 @@ def _frontier(
     points["best"] = _undominated(points)
     approval: Literal["true", "predicted"] = "predicted" if decider is None else "true"
     _count(context, walked, keys, approval)
-    return Frontier(points, approval, _NOTES[approval])
+    error = points["growth_error"].median()
+    noise = f"Growth carries a standard error of about {error:.1f} bp a step."
+    return Frontier(points, approval, f"{_NOTES[approval]} {noise}")
 
 
 def _point(

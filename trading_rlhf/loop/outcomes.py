@@ -1,6 +1,6 @@
 """What proposed trades came to, each as a trade on its own under the law."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -111,4 +111,6 @@ def _cost_of_undoing(
     bar = None
     if costs.needs_equity:
         bar = fill_bar(market, end - 1, costs, trades.equity * equity, torch.ones_like(equity))
+        if market.liquidity is not None:
+            bar = replace(bar, price=market.liquidity.close[end])
     return fill(held[0], wanted, costs, bar) * equity
