@@ -73,7 +73,7 @@ def by_ledger(bars: Bars, targets: np.ndarray, costs: CostModel, raw: bool):
     return ledger, sums
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     seed=st.integers(0, 10**6), costs=st.sampled_from(RULES), raw=st.booleans(),
     has_open=st.booleans(),
@@ -102,7 +102,7 @@ def test_orders_and_trades_are_the_ledgers(seed, costs, raw, has_open):
         assert profit - sums["carry"] == pytest.approx(change, rel=1e-9, abs=1e-9 * CAPITAL)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10**6), wild=st.booleans())
 def test_trades_and_interest_explain_all_of_the_equity(seed, wild):
     """Delistings, cash dividends, dear sessions and, where it is wild, ruin."""
