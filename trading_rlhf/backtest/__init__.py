@@ -1,5 +1,12 @@
 """Backtests: the engine, the arms of an experiment, their statistics and the report."""
 
+from trading_rlhf.backtest.arm_report import (
+    ComparedArms,
+    arm_sections,
+    arm_summary_lines,
+    arm_tiles,
+)
+from trading_rlhf.backtest.arm_statistics import ArmStatistics, arm_statistics, cost_curves
 from trading_rlhf.backtest.arms import (
     ENOUGH_ITEMS,
     Arm,
@@ -15,7 +22,10 @@ from trading_rlhf.backtest.arms import (
 from trading_rlhf.backtest.crosscheck import vectorbt_equity
 from trading_rlhf.backtest.engine import Keep, SizeAt, Targets, run_backtest
 from trading_rlhf.backtest.fused import market_table
+from trading_rlhf.backtest.gated import GatedBacktest, GatedBars, gated_backtest
 from trading_rlhf.backtest.gradient import backtest_growth
+from trading_rlhf.backtest.headline_tests import compare_arms
+from trading_rlhf.backtest.labels import arm_table, date_range
 from trading_rlhf.backtest.plots import bar_plot, line_plot, reliability_plot
 from trading_rlhf.backtest.report import (
     Plot,
@@ -71,9 +81,13 @@ __all__ = [
     "SUGGESTIVE",
     "Arm",
     "ArmFigures",
+    "ArmStatistics",
     "BacktestResult",
+    "ComparedArms",
     "Conditions",
     "CostCurve",
+    "GatedBacktest",
+    "GatedBars",
     "Interval",
     "Luck",
     "Overfitting",
@@ -89,16 +103,25 @@ __all__ = [
     "Table",
     "Tile",
     "Trials",
+    "arm_sections",
+    "arm_statistics",
+    "arm_summary_lines",
+    "arm_table",
+    "arm_tiles",
     "assess_luck",
     "bar_plot",
     "block_length",
     "bootstrap_intervals",
+    "compare_arms",
     "cost_curve",
+    "cost_curves",
     "count_trials",
+    "date_range",
     "deflated_sharpe",
     "expected_max_sharpe",
     "figures",
     "gap_closed",
+    "gated_backtest",
     "headlines",
     "join_paths",
     "line_plot",

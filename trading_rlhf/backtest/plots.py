@@ -53,7 +53,7 @@ def reliability_plot(stated: list[float], observed: list[float]) -> go.Figure:
 
 
 def styled(figure: go.Figure, height: int = 360) -> go.Figure:
-    """Give a figure the look of the reports: no ground of its own, a faint grid, the legend on top."""
+    """Give a figure the look of the reports: clear ground, faint grid, the legend on top."""
     clear = "rgba(0,0,0,0)"
     figure.update_layout(
         height=height,

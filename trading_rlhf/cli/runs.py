@@ -19,7 +19,7 @@ from trading_rlhf.config import RunConfig
 from trading_rlhf.errors import AuditError, ConfigError
 from trading_rlhf.loop import figures_table, verdict_sentences
 from trading_rlhf.services import stages
-from trading_rlhf.services.backtests import backtest_run, backtest_weights
+from trading_rlhf.services.backtests import arm_table, backtest_run, backtest_weights
 from trading_rlhf.services.launch import open_dashboard
 from trading_rlhf.services.secrets import load_secrets
 from trading_rlhf.services.stages import Stage
@@ -202,6 +202,7 @@ def backtest(
     weights: Path | None = None,
     data: str = "us4",
     nan_holds: bool = False,
+    frontier: bool = False,
     sweep: Path | None = None,
     ray: str | None = None,
     workers: int | None = None,
@@ -216,6 +217,8 @@ def backtest(
         weights: CSV file with a date column and one column per symbol, instead of a run.
         data: bars for the weights: a bundled sample or a file.
         nan_holds: an empty weight holds the position.
+        frontier: also try other thresholds of the filter, for approval against profit; each one
+            counts as a trial.
         sweep: YAML grid, such as "train.iterations: [50, 250]" and "seeds: 5"; a base policy is
             trained and tested under each; started again, it goes on where it was killed.
         ray: sweep over Ray: "local", or the address of a cluster.
@@ -235,14 +238,17 @@ def backtest(
         elif weights is not None:
             table, facts = backtest_weights(data, weights, stage, nan_holds)
         else:
-            table, facts = backtest_run(stage)
+            table, facts = backtest_run(stage, frontier)
     if sweep is not None:
         return _print_sweep(table, facts, json)
     if json:
         print_json({"measures": table.to_dict(orient="index"), **facts})
         return 0
-    print_frame("Backtest, costs paid, nobody refuses", table.T.map(lambda v: f"{v:.4f}"))
-    print_facts("", facts)
+    print_frame("Out of sample, all costs paid", arm_table(table))
+    for sentence in facts.get("summary", ()):
+        print_line(sentence)
+    shown = ("report", "bars", "symbols", "engine", "note")
+    print_facts("", {name: facts[name] for name in shown if name in facts})
     return 0
 
 

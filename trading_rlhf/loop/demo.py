@@ -239,7 +239,7 @@ _MARKS = ("config.yaml", "store.db", "audit_head.json", "summary.json")
 _PARTS = {
     *_MARKS, "store.db-wal", "store.db-shm", "store.db.lock", "audit_head.json.lock",
     "policies", "rewards", "signals", "report.html", "backtest.html",
-    "stress.html", "stress.json", "sweeps",
+    "backtest.json", "stress.html", "stress.json", "sweeps",
 }  # fmt: skip
 
 

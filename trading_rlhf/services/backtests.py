@@ -4,44 +4,40 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
-from trading_rlhf.backtest import (
-    BacktestResult,
-    Plot,
-    Report,
-    Table,
-    line_plot,
-    run_backtest,
-    write_report,
-)
+from trading_rlhf.backtest import arm_table, run_backtest
 from trading_rlhf.errors import AccountingError, DataError
-from trading_rlhf.loop import Context, hold_targets, undisturbed_walks
 from trading_rlhf.market import Bars, load_bars, survivorship_note
+from trading_rlhf.services.backtest_frontier import sweep_threshold
+from trading_rlhf.services.backtest_report import compare_run, figures_json, write_run_report
 from trading_rlhf.services.stages import Stage, open_stage
 from trading_rlhf.types import FloatArray, JsonDict
 
-__all__ = ["backtest_run", "backtest_weights", "read_weights_file"]
+__all__ = ["arm_table", "backtest_run", "backtest_weights", "read_weights_file"]
 
 
-def backtest_run(stage: Stage) -> tuple[pd.DataFrame, JsonDict]:
-    """Backtest a run's policies over the test period, where nobody refuses.
+def backtest_run(stage: Stage, frontier: bool = False) -> tuple[pd.DataFrame, JsonDict]:
+    """Backtest a run's policies over the test period and write its page.
 
-    Arms: buy and hold, the base policy, what the reward model approves of it, and the shaped
-    policy under the same filter, as far as they exist. Every arm goes through ``run_backtest``.
+    Arms: buy and hold, the base policy, what the reward model approves of it, the shaped policy
+    under the same filter, and only what reviewers approved, as far as they exist. Every arm goes
+    through ``run_backtest`` and counts as a trial.
+
+    Args:
+        stage: the run.
+        frontier: also sweep the filter's threshold; every point of it counts as a trial.
 
     Returns:
-        Measures, one row per arm, and facts: the report's path and what limits the result.
+        Measures, one row per arm, and facts: figures for machines, the report's path and what
+        limits the result.
     """
     with open_stage(stage) as context:
-        window = context.bars.window(context.test_bars.start, context.test_bars.stop)
-        targets = _arm_targets(context, window)
-        stacked = np.stack(list(targets.values()))
-        result = run_backtest(window, stacked, context.config.costs)
-        table = result.measures.set_index(pd.Index(targets, name="arm"))
-        path = context.folder / "backtest.html"
-        _write(context, result, table, path)
-        return table, {"report": str(path), "note": survivorship_note(context.bars)}
+        # First, so that its trials are counted in what is said of luck.
+        swept = sweep_threshold(context) if frontier else None
+        compared = compare_run(context, stage.progress)
+        path = write_run_report(context, compared, swept, stage.progress)
+        note = survivorship_note(context.bars)
+        return compared.measures, {**figures_json(compared), "report": str(path), "note": note}
 
 
 def backtest_weights(
@@ -109,39 +105,3 @@ def read_weights_file(path: Path, bars: Bars, nan_holds: bool) -> FloatArray:
             "Fill the cell, or pass --nan-holds to hold the position there.",
         )
     return given.reindex(bars.dates).to_numpy(dtype=np.float64)
-
-
-def _arm_targets(context: Context, window: Bars) -> dict[str, FloatArray]:
-    """Targets ``[T, N]`` of each arm over the test period; NaN holds."""
-    base, _ = context.policy("base")
-    stored = context.reward_model()
-    shaped = context.policy("shaped")[0] if context.newest("policy", "shaped") else None
-    targets = {"buy and hold": hold_targets(window)}
-    walks = undisturbed_walks(context, base, stored[0] if stored else None, shaped)
-    for name, walked in walks.items():
-        ordered = walked.executed[:, 0, 0] != 0
-        wanted = (walked.held + walked.executed)[:, 0, 0]
-        targets[name] = np.full(window.shape, np.nan)
-        targets[name][:-1] = torch.where(ordered, wanted, torch.nan).numpy()
-    return targets
-
-
-def _write(context: Context, result: BacktestResult, table: pd.DataFrame, path: Path) -> None:
-    curves = pd.DataFrame(result.equity.T, index=result.dates, columns=table.index)
-    text = table.map(lambda value: f"{value:.3f}")
-    report = Report(
-        title=f"Backtest of {context.folder.name} on {context.config.data}",
-        summary=["Out of sample, costs paid, executed as proposed: no desk refuses."],
-        warnings=[f"{survivorship_note(context.bars)} One path carries no profit claim."],
-        tables=[Table("Measures (fractions; yearly where the name says so)", text)],
-        plots=[
-            Plot("Equity", line_plot(curves, "equity", log=True)),
-            Plot("Drawdown", line_plot(curves / curves.cummax() - 1.0, "below the peak")),
-        ],
-        facts=[
-            ("Bars", f"{result.dates[0].date()} to {result.dates[-1].date()}"),
-            ("Data sha256", context.bars.sha256[:16]),
-            ("Engine", result.engine),
-        ],
-    )
-    write_report(report, path)
