@@ -1,6 +1,8 @@
 """The one place where the cycle closes: market, agent, desk, reward model, market."""
 
+from trading_rlhf.loop.approved import ApprovedArm, approved_arm
 from trading_rlhf.loop.asking import ask_about_history, simulate_answers, simulated_desk
+from trading_rlhf.loop.attribution import Attribution, attribute
 from trading_rlhf.loop.comparing import ARMS, Comparison, compare, out_of_sample_quality
 from trading_rlhf.loop.context import (
     Context,
@@ -10,7 +12,9 @@ from trading_rlhf.loop.context import (
     require_run,
 )
 from trading_rlhf.loop.demo import run_demo, single_user
+from trading_rlhf.loop.frontier import Frontier, price_frontier, threshold_frontier
 from trading_rlhf.loop.learning import Learned, answered_trades, learn, placebo_models
+from trading_rlhf.loop.outcomes import Outcomes, Trades, trade_outcomes
 from trading_rlhf.loop.replay import Replayed, catch_up, live_proposals, release, replay
 from trading_rlhf.loop.reporting import (
     arm_summary,
@@ -38,24 +42,31 @@ from trading_rlhf.loop.workers import LocalWorkers, RayWorkers, Workers, usable_
 
 __all__ = [
     "ARMS",
+    "ApprovedArm",
+    "Attribution",
     "Cell",
     "CellResult",
     "Comparison",
     "Context",
+    "Frontier",
     "Grid",
     "Job",
     "Learned",
     "LocalWorkers",
+    "Outcomes",
     "RayWorkers",
     "Replayed",
     "SettableClock",
     "StressPlan",
     "Stressed",
     "Swept",
+    "Trades",
     "Workers",
     "answered_trades",
+    "approved_arm",
     "arm_summary",
     "ask_about_history",
+    "attribute",
     "build_report",
     "catch_up",
     "compare",
@@ -69,6 +80,7 @@ __all__ = [
     "open_context",
     "out_of_sample_quality",
     "placebo_models",
+    "price_frontier",
     "read_grid",
     "record_stress",
     "release",
@@ -87,6 +99,8 @@ __all__ = [
     "stress_sentences",
     "stress_table",
     "sweep_table",
+    "threshold_frontier",
+    "trade_outcomes",
     "train_base",
     "undisturbed_walks",
     "usable_cores",
