@@ -319,8 +319,8 @@ def _desk_table(desk: Desk | None, thresholds: Tensor, kind: torch.dtype) -> "De
             model.line_bias / heat.squeeze(-1),
         ]
         which = torch.arange(len(thresholds)) % model.n_models
-    arrays = [_array(layer, kind) for layer in layers]
+    weight, bias, out, line, line_bias = (_array(layer, kind) for layer in layers)
     return DeskTable(
-        *arrays, which.numpy(), _array(thresholds, torch.float32),
+        weight, bias, out, line, line_bias, which.numpy(), _array(thresholds, torch.float32),
         _array(torch.tensor([pessimism]), kind),
     )  # fmt: skip
