@@ -138,7 +138,7 @@ def test_a_missing_file_and_a_broken_manifest_are_one_sentence(put, make_bars, t
         cached_bars(tmp_path, entry.content)
     (tmp_path / f"{entry.content}.json").write_text("{")
     with pytest.raises(DataError, match="a manifest of the cache must be readable"):
-        cache_entries(tmp_path)
+        cached_bars(tmp_path, entry.content)
     assert put(make_bars()).new
 
 

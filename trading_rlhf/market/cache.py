@@ -2,7 +2,8 @@
 
 An entry is two files, ``<hash>.parquet`` and ``<hash>.json``; the hash is that of the bars. The
 manifest is written last, so an entry without one is none. Nothing is ever overwritten: the same
-bars are the same entry, and a history that its provider revised is another.
+bars are the same entry, and a history that its provider revised is another. Files with other names
+in the folder are not the cache's and are left alone.
 """
 
 import hashlib
@@ -19,6 +20,17 @@ from filelock import FileLock
 
 from trading_rlhf.errors import DataError
 from trading_rlhf.market.bars import Bars
+from trading_rlhf.market.manifests import (
+    CacheEntry,
+    Origin,
+    broken_manifests,
+    cache_entries,
+    data_file,
+    manifest_file,
+    read_manifest,
+    readable_manifests,
+    sweep,
+)
 from trading_rlhf.market.sources import read_bars, write_bars
 from trading_rlhf.types import Clock
 
@@ -27,6 +39,7 @@ __all__ = [
     "CacheEntry",
     "Origin",
     "Stored",
+    "broken_manifests",
     "cache_entries",
     "cached_bars",
     "damage",
@@ -37,54 +50,7 @@ __all__ = [
 
 CACHE_PREFIX: Final = "cache:"
 _REVISED = 1e-6
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where bars come from.
-
-    Attributes:
-        provider: "Yahoo Finance".
-        version: of the client that fetched them ("yfinance 1.7.0").
-        interval: "1d" or "1h".
-        adjustment: what is proven about splits, by symbol ("proven on 2020-08-31", "no split in
-            range").
-        currency: of all prices; None where the provider does not say.
-    """
-
-    provider: str
-    version: str
-    interval: str
-    adjustment: dict[str, str]
-    currency: str | None
-
-
-@dataclass(frozen=True)
-class CacheEntry:
-    """The manifest of an entry.
-
-    Attributes:
-        content: hex sha256 of the bars (``Bars.sha256``), the entry's name on disk.
-        file_sha256: hex sha256 of the Parquet file's bytes.
-        name: symbols and interval ("AAPL+MSFT-1d"), for people.
-        symbols: all assets.
-        universe: first and last day with a bar, by symbol.
-        bars: number of bars T.
-        fetched_at: ISO time in UTC.
-        origin: where the bars come from.
-        revises: content hash of the newest earlier entry of these symbols and interval whose
-            common history differs; None where there is none.
-    """
-
-    content: str
-    file_sha256: str
-    name: str
-    symbols: tuple[str, ...]
-    universe: dict[str, tuple[str, str]]
-    bars: int
-    fetched_at: str
-    origin: Origin
-    revises: str | None
+_LOCK = ".trading-rlhf-lock"
 
 
 @dataclass(frozen=True)
@@ -114,15 +80,16 @@ def store_bars(folder: Path, bars: Bars, origin: Origin, clock: Clock) -> Stored
     A damaged entry of the same bars is written anew.
 
     Raises:
-        DataError: the folder cannot be written.
+        DataError: the folder cannot be written, or there is no bar at all.
     """
     # Loaded here: the database's libraries take two seconds, and reading bars needs none of them.
     from trading_rlhf.store.files import replace_text
 
+    if not bars.tradable.any():
+        raise DataError("cached bars must hold a bar", "none", "Fetch other dates.")
     with _locked(folder):
-        for left in (*folder.glob("*.part"), *folder.glob("*.new")):
-            left.unlink()
-        path = _file(folder, bars.sha256)
+        sweep(folder)
+        path = data_file(folder, bars.sha256)
         same = _intact(folder, bars.sha256)
         if same is not None:
             return Stored(same, new=False, revised={})
@@ -140,18 +107,8 @@ def store_bars(folder: Path, bars: Bars, origin: Origin, clock: Clock) -> Stored
             revises=earlier,
         )
         text = json.dumps(asdict(entry), indent=2, sort_keys=True)
-        replace_text(_manifest(folder, bars.sha256), f"{text}\n")
+        replace_text(manifest_file(folder, bars.sha256), f"{text}\n")
         return Stored(entry, new=True, revised=revised)
-
-
-def cache_entries(folder: Path) -> tuple[CacheEntry, ...]:
-    """Return all entries, the newest last.
-
-    Raises:
-        DataError: a manifest cannot be read.
-    """
-    found = [_read(path) for path in folder.glob("*.json")]
-    return tuple(sorted(found, key=lambda entry: (entry.fetched_at, entry.content)))
 
 
 def find_entry(folder: Path, name: str) -> CacheEntry:
@@ -162,7 +119,7 @@ def find_entry(folder: Path, name: str) -> CacheEntry:
         name: "AAPL+MSFT-1d" or "3f2a", with ``cache:`` before it or not.
 
     Raises:
-        DataError: there is none, or several.
+        DataError: there is none, several, or its manifest cannot be read.
     """
     wanted = name.removeprefix(CACHE_PREFIX)
     fits = [e for e in cache_entries(folder) if wanted and wanted == e.name]
@@ -170,6 +127,9 @@ def find_entry(folder: Path, name: str) -> CacheEntry:
     if len(fits) == 1:
         return fits[0]
     if not fits:
+        for content, error in broken_manifests(folder).items():
+            if wanted and content.startswith(wanted):
+                raise error
         raise DataError(
             "a name of cached bars must be in the cache",
             f"{name}, and no such entry in {folder}",
@@ -202,11 +162,9 @@ def damage(folder: Path, entry: CacheEntry) -> str | None:
 
 
 def _intact(folder: Path, content: str) -> CacheEntry | None:
-    path = _manifest(folder, content)
     try:
-        entry = _read(path) if path.exists() else None
-        if entry is not None:
-            _verified(folder, entry)
+        entry = read_manifest(manifest_file(folder, content))
+        _verified(folder, entry)
     except DataError:
         return None
     return entry
@@ -221,7 +179,7 @@ def _verified(folder: Path, entry: CacheEntry) -> Bars:
 
 
 def _check_file(folder: Path, entry: CacheEntry) -> Path:
-    path = _file(folder, entry.content)
+    path = data_file(folder, entry.content)
     try:
         found = _sha256(path)
     except OSError as error:
@@ -241,12 +199,12 @@ def _damaged(path: Path, got: str) -> DataError:
 
 def _revision(folder: Path, bars: Bars, origin: Origin) -> tuple[str | None, dict[str, str]]:
     """Compare with the newest entry of the same symbols; return its hash and what differs."""
-    for path in sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True):
+    wanted = (origin.provider, origin.interval, set(bars.symbols))
+    entries = readable_manifests(folder).items()
+    for _, entry in sorted(entries, key=lambda pair: pair[0].stat().st_mtime, reverse=True):
+        if (entry.origin.provider, entry.origin.interval, set(entry.symbols)) != wanted:
+            continue
         try:
-            entry = _read(path)
-            same = (entry.origin.provider, entry.origin.interval, set(entry.symbols))
-            if same != (origin.provider, origin.interval, set(bars.symbols)):
-                continue
             revised = _differences(_verified(folder, entry), bars)
         except DataError:
             continue  # A damaged entry cannot be compared with.
@@ -296,28 +254,6 @@ def _name(symbols: tuple[str, ...], interval: str) -> str:
     return f"{shown}-{interval}"
 
 
-def _read(path: Path) -> CacheEntry:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        values["symbols"] = tuple(values["symbols"])
-        values["universe"] = {name: tuple(days) for name, days in values["universe"].items()}
-        return CacheEntry(**(values | {"origin": Origin(**values["origin"])}))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"a manifest of the cache must be readable ({path.name})",
-            f"{type(error).__name__}: {error}",
-            "Remove it and its .parquet, and fetch again.",
-        ) from None
-
-
-def _file(folder: Path, content: str) -> Path:
-    return folder / f"{content}.parquet"
-
-
-def _manifest(folder: Path, content: str) -> Path:
-    return folder / f"{content}.json"
-
-
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -327,7 +263,7 @@ def _sha256(path: Path) -> str:
 def _locked(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".lock"):
+        with FileLock(folder / _LOCK):
             yield
     except OSError as error:
         raise DataError(

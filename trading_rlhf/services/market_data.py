@@ -13,6 +13,7 @@ from trading_rlhf.market import (
     Origin,
     QualityReport,
     Stored,
+    broken_manifests,
     cache_entries,
     check_bars,
     check_file,
@@ -135,13 +136,18 @@ def check_data(source: str, cache: Path | None = None) -> Checked:
 
 
 def list_cache(cache: Path | None = None) -> list[JsonDict]:
-    """Describe every entry of the cache, the oldest first.
+    """Describe every entry of the cache, the oldest first, then those whose manifest is damaged.
 
     Raises:
-        DataError: a manifest cannot be read.
+        DataError: the cache is no folder.
     """
     folder = default_cache() if cache is None else cache
-    return [
+    unknown = dict.fromkeys(("name", "bars", "first", "last", "fetched"), "?")
+    broken = [
+        {"data": f"{CACHE_PREFIX}{content[:12]}", **unknown, "state": "damaged"}
+        for content in broken_manifests(folder)
+    ]
+    entries = [
         {
             "data": f"{CACHE_PREFIX}{entry.content[:12]}",
             "name": entry.name,
@@ -153,6 +159,7 @@ def list_cache(cache: Path | None = None) -> list[JsonDict]:
         }
         for entry in cache_entries(folder)
     ]
+    return entries + broken
 
 
 def _origin(result: FetchResult, interval: str) -> Origin:
