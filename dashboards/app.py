@@ -1,4 +1,4 @@
-"""The dashboard: one page to review proposed trades, one with the results of the run."""
+"""The dashboard: pages to review proposed trades, with results of the run, with its backtest."""
 
 from pathlib import Path
 
@@ -28,6 +28,11 @@ st.navigation(
             _HERE / "pages" / "results_page.py",
             title="Results",
             url_path="results",
+        ),
+        st.Page(
+            _HERE / "pages" / "backtest_page.py",
+            title="Backtest",
+            url_path="backtest",
         ),
     ],
     position="top",

@@ -5,6 +5,7 @@ from html import escape
 import streamlit as st
 
 from dashboards.components.session import require_reviewer, run_dir, show_account
+from dashboards.components.tables import facts_html, table_html
 from dashboards.components.words import sentence
 from trading_rlhf.errors import TradingRlhfError
 from trading_rlhf.services.results import headline, read_report, report_path
@@ -39,21 +40,9 @@ def _show_figures() -> None:
         lines = "".join(f"<div>{escape(line)}</div>" for line in figures.sentences)
         st.html(f'<div class="rv-sentences">{lines}</div>')
     if figures.facts:
-        cells = "".join(
-            f"<div><span>{escape(name)}</span><b>{escape(value)}</b></div>"
-            for name, value in figures.facts
-        )
-        st.html(f'<div class="rv-facts-grid">{cells}</div>')
+        st.html(facts_html(figures.facts))
     if figures.rows:
-        st.html(_table(figures.columns, figures.rows))
-
-
-def _table(columns: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> str:
-    head = "".join(f"<th>{escape(name)}</th>" for name in columns)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
-    )
-    return f'<div class="rv-scroll"><table><thead><tr>{head}</tr></thead>{body}</table></div>'
+        st.html(table_html(figures.columns, figures.rows))
 
 
 def _show_report() -> None:

@@ -23,6 +23,7 @@ from trading_rlhf.services.backtests import arm_table, backtest_run, backtest_we
 from trading_rlhf.services.launch import open_dashboard
 from trading_rlhf.services.secrets import load_secrets
 from trading_rlhf.services.stages import Stage
+from trading_rlhf.services.status import in_words
 from trading_rlhf.services.status import status as read_status
 from trading_rlhf.services.sweep import sweep_run
 from trading_rlhf.types import JsonDict
@@ -324,5 +325,5 @@ def status(*, run: Path = _DESK, json: bool = False) -> int:
     """
     with _stage(run, None, None) as stage:
         facts = read_status(stage)
-    _print(f"Status of {run}", facts, json)
+    _print(f"Status of {run}", facts if json else in_words(facts), json)
     return 0

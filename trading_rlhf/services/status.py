@@ -1,11 +1,13 @@
 """Where a run stands: counts, newest policy and reward model, in rows for people and machines."""
 
+from datetime import datetime
+
 from trading_rlhf.feedback import ReviewDesk, list_accounts
 from trading_rlhf.services.stages import Stage, open_stage
 from trading_rlhf.store import STREAMS, read_events
 from trading_rlhf.types import JsonDict
 
-__all__ = ["status"]
+__all__ = ["in_words", "status"]
 
 
 def status(stage: Stage) -> JsonDict:
@@ -38,3 +40,46 @@ def status(stage: Stage) -> JsonDict:
             "reward_model": newest,
             "events": events,
         }
+
+
+def in_words(facts: JsonDict) -> dict[str, str]:
+    """The figures of ``status`` for people: plain labels, ids shortened, times to the minute."""
+    people, missing = facts["human_answers"], facts["until_first_fit"]
+    answers = f"{people:,} of people ({facts['usable_answers']:,} to learn from"
+    answers += f", {missing:,} more until the first fit)" if missing else ")"
+    return {
+        "Run": facts["run"],
+        "Data": f"{facts['data']}, {facts['bars']:,} bars to {facts['last_bar']}",
+        "Assets": ", ".join(facts["symbols"]),
+        "Reviewers": f"{facts['reviewers']:,}",
+        "Proposals": f"{facts['proposals']:,}",
+        "Answers": f"{answers}; {facts['simulated_answers']:,} simulated",
+        "Policies": "\n".join(
+            f"{policy['kind']} {_short(policy['id'])}, made "
+            f"{datetime.fromisoformat(policy['at']):%Y-%m-%d %H:%M} UTC"
+            for policy in facts["policies"]
+        )
+        or "none yet: run 'trading-rlhf train'",
+        "Reward model": _reward_model(facts["reward_model"]),
+        "Events": ", ".join(
+            f"{count:,} {name.replace('_', ' ')}" for name, count in facts["events"].items()
+        ),
+    }
+
+
+def _reward_model(fit: JsonDict | None) -> str:
+    if fit is None:
+        return "none yet"
+    kind = "simulated answers" if fit["simulated"] else "answers of people"
+    text = f"{_short(fit['id'])}, from {fit['answers']:,} {kind}"
+    quality = fit["quality"]
+    if not quality or quality.get("accuracy") is None:
+        return f"{text}; too few answers to test it on"
+    return (
+        f"{text}; on {quality['answers']:,} answers held out: accuracy {quality['accuracy']:.2f}, "
+        f"calibration error (ECE) {quality['ece']:.2f}"
+    )
+
+
+def _short(name: str) -> str:
+    return name[:8]
