@@ -102,17 +102,17 @@ def test_what_does_not_count_is_left_out_and_said(context: Context) -> None:
 
 def test_means_are_of_notional_and_their_difference_is_tested() -> None:
     rows = [item("approved", 3 * k, 0.002) for k in range(60)]
-    rows += [item("approved", 3 * k, 0.008, notional=4.0) for k in range(60)]
+    rows += [item("approved", 3 * k, 0.012, notional=4.0) for k in range(60)]
     rows += [item("rejected", 3 * k + 1, -0.001) for k in range(60)]
     table, differences = attribution_tables(pd.DataFrame(rows), draws())
     everyone = table[table["reviewer"] == "all"].set_index("group")
-    # (60 * 0.002 + 60 * 0.008) / (60 * 1 + 60 * 4) is 20 bps in every resampled history, too.
+    # (0.002 + 0.012) / (1 + 4) is 28 bps in every resampled history, too.
     assert everyone.loc["approved", ["items", "bps", "low", "high"]].tolist() == pytest.approx(
-        [120, 20.0, 20.0, 20.0]
+        [120, 28.0, 28.0, 28.0]
     )
     assert everyone.loc["rejected", ["items", "bps"]].tolist() == pytest.approx([60, -10.0])
     row = differences.set_index("reviewer").loc["ann"]
-    assert row[["bps", "low", "high", "p_value"]].tolist() == pytest.approx([30, 30, 30, 1 / 1001])
+    assert row[["bps", "low", "high", "p_value"]].tolist() == pytest.approx([38, 38, 38, 1 / 1001])
 
 
 def test_few_items_or_a_short_stretch_are_not_enough() -> None:

@@ -105,9 +105,7 @@ def _cost_of_undoing(
 ) -> Tensor:
     """What it costs ``[P]`` at the close of ``end`` to hold again what the other account holds."""
     equity = worth[0].clamp(min=1e-12)
-    column = trades.asset.unsqueeze(-1)
-    as_without = (held[1] * (worth[1] / equity).unsqueeze(-1)).gather(-1, column)
-    wanted = held[0].scatter(-1, column, as_without)
+    wanted = held[1] * (worth[1] / equity).unsqueeze(-1)
     bar = None
     if costs.needs_equity:
         bar = fill_bar(market, end - 1, costs, trades.equity * equity, torch.ones_like(equity))
