@@ -128,7 +128,13 @@ def test_a_wide_table_of_closes_is_read(tmp_path, suffix):
 
 def test_a_wide_table_with_words_is_refused(tmp_path):
     closes = pd.DataFrame({"AAA": [1.0, 2.0], "Sector": ["x", "y"]}, index=DAYS[:2].rename("Date"))
-    with pytest.raises(DataError, match="close must hold numbers; got 'x'"):
+    with pytest.raises(DataError, match="symbols must all be in capitals or none; got Sector"):
+        read_bars(saved(closes, tmp_path / "closes.csv"))
+    closes.columns = ["AAA", "BBB"]
+    with pytest.raises(DataError, match="each symbol's closes must be numbers; got BBB"):
+        read_bars(saved(closes, tmp_path / "closes.csv"))
+    closes["BBB"] = ["1.0", "y"]
+    with pytest.raises(DataError, match="close must hold numbers; got 'y'"):
         read_bars(saved(closes, tmp_path / "closes.csv"))
 
 

@@ -149,7 +149,7 @@ def test_a_write_replaces_the_old_file_in_one_step_after_it_is_on_disk(
         ),
         (["date,open,high,low,close", "2020-01-02,1,1,1,1"], "no symbol among date, open"),
         (["date,symbol,open,high,close", "2020-01-02,AAA,1,1,1"], "no low among date"),
-        ([HEAD.replace(",", ";"), "2020-01-02;AAA;1;1;1;1;1"], "no date, symbol, close among"),
+        ([HEAD.replace(",", ";"), "2020-01-02;AAA;1;1;1;1;1"], "separated by semicolons"),
         (["<html>", "<p>Page not found</p>"], "no date, symbol, close among <html>"),
         (["date,symbol,close,raw_close,Adj Close", "2020-01-02,AAA,2,2,1"], "got all three"),
         (["date,symbol,close,close", "2020-01-02,AAA,2,1"], "a column may occur once; got close"),

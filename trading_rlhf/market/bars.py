@@ -1,6 +1,7 @@
 """A frozen panel of price bars that checks itself."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -351,7 +352,7 @@ def _checked_symbols(symbols: Sequence[str]) -> tuple[str, ...]:
         raise DataError(
             "symbols must be a list of names", repr(symbols)[:80], "Pass ('AAPL', 'IBM')."
         )
-    repeated = sorted({name for name in names if names.count(name) > 1})
+    repeated = sorted(name for name, count in Counter(names).items() if count > 1)
     if repeated:
         raise DataError("each symbol may occur once", ", ".join(repeated), "Drop the repeats.")
     return names

@@ -1,7 +1,7 @@
 """The shapes in which tables of bars come, turned into one row per date and symbol."""
 
-import ast
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -30,6 +30,15 @@ _FIELDS = {name: name for name in COLUMNS} | {
 }
 # Only in lower case: C, V and T are symbols of companies.
 _LETTERS = dict(zip("tohlcv", ("date", *PRICE_NAMES, "volume"), strict=True))
+# A table with one of these words in a name is not one of closes by symbol.
+_BAR_WORDS: Final = frozenset(word for name in _FIELDS for word in re.split(r"[ _.]+", name)) | {
+    *("price", "prices", "prc", "last", "settle", "settlement", "bid", "ask", "mid", "vwap"),
+    *("adjusted", "return", "returns", "ret", "turnover", "shares", "name"),
+}
+_PAIR = re.compile(r"""\((['"])([^'"]*)\1,\s*(['"])([^'"]*)\3\)""")
+_WORD = re.compile(r"[A-Z]?[a-z][a-z _]*")
+_JUDGED_ROWS = 50
+_BLANK: Final = ("", "nan", "NaN", "None", "<NA>", "NaT")
 _TICKER = re.compile(r"[A-Z^][A-Z0-9.\-=^]{0,9}")
 
 
@@ -60,7 +69,7 @@ def long_table(table: pd.DataFrame, name: str = "") -> LongTable:
         DataError: a column is missing or ambiguous, or there are no rows.
     """
     notes: list[str] = []
-    table = _with_index(table)
+    table = _without_blanks(_with_index(table))
     pairs = _pairs(table.columns)
     if pairs is not None:
         table = _from_pairs(table, pairs)
@@ -91,6 +100,13 @@ def _with_index(table: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index(drop=not any(index.names))
 
 
+def _without_blanks(table: pd.DataFrame) -> pd.DataFrame:
+    """Drop columns with neither a name nor a cell, as a comma at the end of each line makes."""
+    nameless = [i for i, name in enumerate(table.columns) if i and not str(name).strip()]
+    empty = [i for i in nameless if _blank(table.iloc[:, i]).all()]
+    return table.iloc[:, np.delete(np.arange(table.shape[1]), empty)] if empty else table
+
+
 def field_of(column: object) -> str | None:
     """Return the field of ``COLUMNS`` that a column's name stands for."""
     if isinstance(column, str) and column.strip() in _LETTERS:
@@ -114,8 +130,40 @@ def _is_wide(columns: "pd.Index[Any]", fields: list[str | None]) -> bool:
 def _from_wide(table: pd.DataFrame, fields: list[str | None]) -> pd.DataFrame:
     place = fields.index("date")
     symbols = [str(name).strip() for i, name in enumerate(table.columns) if i != place]
-    cells = table.drop(columns=table.columns[place])
+    cells = table.iloc[:, np.delete(np.arange(table.shape[1]), place)]
+    _check_symbols(symbols, cells)
     return _stacked(table.iloc[:, place], symbols, {"close": cells})
+
+
+def _check_symbols(symbols: list[str], cells: pd.DataFrame) -> None:
+    """Refuse what may be another kind of table: guessed, it would be read as other prices."""
+    bar_words = [s for s in symbols if _BAR_WORDS & set(re.split(r"[ .]+", _plain(s)))]
+    capitals = any(s == s.upper() != s.lower() for s in symbols)
+    words = [s for s in symbols if capitals and _WORD.fullmatch(s)]
+    head = cells.head(_JUDGED_ROWS)
+    text = head.to_numpy(dtype=object).astype(str)
+    numbers = pd.to_numeric(pd.Series(text.ravel()), errors="coerce").to_numpy()
+    no_numbers = np.isnan(numbers.reshape(head.shape)).all(axis=0)
+    no_numbers &= ~np.isin(text, _BLANK).all(axis=0)
+    remedy = "Name the column of closes close, or give one row per date and symbol."
+    for what, wrong in (
+        ("a table without a close must have nothing but symbols beside its date", bar_words),
+        ("symbols must all be in capitals or none", words),
+        ("every column must have a name", ["a column without" for s in symbols if not s]),
+        (
+            "each symbol's closes must be numbers",
+            [s for s, none in zip(symbols, no_numbers, strict=True) if none],
+        ),
+    ):
+        if wrong:
+            raise DataError(what, ", ".join(wrong)[:80], remedy)
+    _check_once(symbols, "each symbol may occur once")
+
+
+def _check_once(names: list[str], must: str) -> None:
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise DataError(must, ", ".join(repeated)[:80], "Drop or rename one.")
 
 
 def _pairs(columns: "pd.Index[Any]") -> list[tuple[str, str]] | None:
@@ -128,11 +176,8 @@ def _pairs(columns: "pd.Index[Any]") -> list[tuple[str, str]] | None:
 
 
 def _pair(column: object) -> tuple[str, str] | None:
-    if isinstance(column, str) and column.startswith("(") and column.endswith(")"):
-        try:
-            column = ast.literal_eval(column)
-        except (ValueError, SyntaxError):
-            return None
+    if isinstance(column, str) and (written := _PAIR.fullmatch(column)):
+        return written[2], written[4]
     if isinstance(column, tuple) and len(column) == 2:
         return str(column[0]), str(column[1])
     return None
@@ -153,6 +198,11 @@ def _from_pairs(table: pd.DataFrame, pairs: list[tuple[str, str]]) -> pd.DataFra
             ", ".join(unknown)[:80] or "none",
             "Save what yfinance.download returned, or one row per date and symbol.",
         )
+    named = {i: (field, symbol.strip()) for i, (field, symbol) in named.items()}
+    _check_once(
+        [f"{field_of(field)} of {symbol}" for field, symbol in named.values()],
+        "a field of a symbol may occur once",
+    )
     symbols = list(dict.fromkeys(symbol for _, symbol in named.values()))
     columns = {pair: table.iloc[:, i] for i, pair in named.items()}
     blank = pd.Series(np.nan, index=table.index)
@@ -187,7 +237,7 @@ def _blank(column: "pd.Series[Any]") -> "np.ndarray[Any, np.dtype[np.bool_]]":
     missing = column.isna().to_numpy()
     if pd.api.types.is_numeric_dtype(column):
         return missing
-    return np.asarray(missing | column.isin(["", "nan", "NaN"]).to_numpy())
+    return np.asarray(missing | column.isin(_BLANK).to_numpy())
 
 
 def _require(table: pd.DataFrame, fields: Iterable[str | None]) -> None:

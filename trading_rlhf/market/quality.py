@@ -15,7 +15,7 @@ from trading_rlhf.market.bars import Bars
 from trading_rlhf.market.clock import bar_close
 from trading_rlhf.market.findings import Findings, found, joined, no_findings, report_table
 from trading_rlhf.market.layouts import LongTable, long_table
-from trading_rlhf.market.sources import read_table
+from trading_rlhf.market.sources import named_in_errors, read_table
 from trading_rlhf.market.tables import bars_of
 from trading_rlhf.types import BoolArray, Clock, FloatArray
 
@@ -99,7 +99,10 @@ def check_file(path: str | Path, clock: Clock | None = None) -> QualityReport:
     Raises:
         DataError: the file cannot be read as a table, lacks a column, or its meaning is ambiguous.
     """
-    return _check(read_table(path), Path(path).stem, clock)
+    path = Path(path)
+    table = read_table(path)
+    with named_in_errors(path):
+        return _check(table, path.stem, clock)
 
 
 def check_table(table: pd.DataFrame) -> QualityReport:

@@ -6,6 +6,8 @@ import os
 import re
 import tomllib
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from gzip import decompress
 from importlib.metadata import PackageNotFoundError, distribution
@@ -31,10 +33,13 @@ __all__ = [
     "write_bars",
     "sample_names",
     "read_table",
+    "named_in_errors",
+    "check_file_name",
 ]
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _NUMBER = re.compile(r"[-+]?[\d.]+(e[-+]?\d+)?", re.IGNORECASE)
+_SEPARATORS = {"\t": "tabs", ";": "semicolons", "|": "bars"}
 _FOLDERS = (_PACKAGE / "_samples", _PACKAGE.parent / "data")
 
 
@@ -93,9 +98,17 @@ def read_bars_and_notes(path: str | Path) -> tuple[Bars, tuple[str, ...]]:
     Raises:
         DataError: as ``read_bars``.
     """
-    path, table = Path(path), read_table(path)
-    try:
+    path = Path(path)
+    table = read_table(path)
+    with named_in_errors(path):
         return bars_of(long_table(table, path.stem))
+
+
+@contextmanager
+def named_in_errors(path: Path) -> Iterator[None]:
+    """Name the file in errors about its content."""
+    try:
+        yield
     except DataError as error:
         raise DataError(f"{path.name}: {error.must}", error.got, error.remedy) from None
 
@@ -106,9 +119,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
     Raises:
         DataError: the file is missing or not what its name says.
     """
-    path = Path(path)
-    if path.suffix.lower() not in (".csv", ".parquet"):
-        raise DataError("a bars file must end in .csv or .parquet", path.name, "Rename or convert.")
+    path = check_file_name(path)
     if path.is_dir():
         raise DataError("bars must be in a file", f"the directory {path}", "Name the file.")
     if not path.exists():
@@ -122,9 +133,7 @@ def write_bars(bars: Bars, path: str | Path) -> None:
     Raises:
         DataError: the name ends in neither .csv nor .parquet, or the file cannot be written.
     """
-    path = Path(path)
-    if path.suffix.lower() not in (".csv", ".parquet"):
-        raise DataError("a bars file must end in .csv or .parquet", path.name, "Rename it.")
+    path = check_file_name(path)
     table = bars_to_table(bars)
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -144,6 +153,19 @@ def write_bars(bars: Bars, path: str | Path) -> None:
         raise DataError(f"{path} must be writable", str(error), "Choose another path.") from None
     finally:
         aside.unlink(missing_ok=True)
+
+
+def check_file_name(path: str | Path) -> Path:
+    """Return the path of a file of bars.
+
+    Raises:
+        DataError: its name ends in neither .csv nor .parquet.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in (".csv", ".parquet"):
+        got = path.name or "no name"
+        raise DataError("a bars file must end in .csv or .parquet", got, "Rename or convert it.")
+    return path
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
@@ -168,9 +190,15 @@ def _read_csv(path: Path) -> pd.DataFrame:
     except (pd.errors.ParserError, csv.Error, ValueError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
     else:
+        if head.separated_by:
+            raise _no_csv(path, f"columns separated by {head.separated_by}")
         fits = len(head.names) == len(table.columns)
         return table.set_axis(list(head.names), axis=1) if fits else table
-    raise DataError(
+    raise _no_csv(path, reason)
+
+
+def _no_csv(path: Path, reason: str) -> DataError:
+    return DataError(
         f"{path.name} must be a CSV table", reason, "Save it as comma-separated UTF-8 text."
     )
 
@@ -181,6 +209,12 @@ class _Header:
 
     names: tuple[object, ...]
     rows: int
+
+    @property
+    def separated_by(self) -> str:
+        """The mark other than a comma that separates the names; empty where there is none."""
+        alone = str(self.names[0]) if len(self.names) == 1 else ""
+        return next((name for mark, name in _SEPARATORS.items() if mark in alone), "")
 
 
 def _header(path: Path) -> _Header:
