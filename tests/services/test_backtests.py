@@ -1,0 +1,221 @@
+"""A run's backtest: what it counts, what it writes and what it says."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.services.tested_run import make_tested_run, silent, stage_of
+from trading_rlhf.backtest import luck_sentence, record_trial, run_backtest, sharpe_per_bar
+from trading_rlhf.cli import main
+from trading_rlhf.errors import RunError
+from trading_rlhf.loop import Context, hold_targets
+from trading_rlhf.services.backtest_overfitting import overfitting_sentence
+from trading_rlhf.services.backtest_view import backtest_view, read_backtest_page
+from trading_rlhf.services.backtests import backtest_run
+from trading_rlhf.services.runs import system_clock
+from trading_rlhf.services.stages import open_stage
+from trading_rlhf.services.status import in_words, status
+from trading_rlhf.store import read_events
+from trading_rlhf.types import JsonDict
+
+KEY = b"audit key of the tests, 32 bytes"
+ARMS = ["buy and hold", "raw policy", "model filter", "shaped + filter"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained run without a backtest; tests must not change it."""
+    return make_tested_run(tmp_path_factory.mktemp("runs") / "desk", KEY, system_clock)
+
+
+@pytest.fixture(scope="module")
+def tested(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, JsonDict]:
+    """A copy of it, tested after 236 other trials, and the facts that came back."""
+    run = tmp_path_factory.mktemp("tested") / "desk"
+    shutil.copytree(trained, run)
+    with open_stage(stage_of(run, KEY)) as context, context.store.write() as session:
+        for seed in range(236):
+            record_trial(
+                session, "backtest", config={"arm": "tried"}, data="d", seed=seed,
+                actor="system", sharpe=0.1 * np.sin(seed),
+            )  # fmt: skip
+    table, facts = backtest_run(stage_of(run, KEY))
+    assert list(table.index) == ARMS
+    return run, facts
+
+
+@pytest.fixture
+def fresh(trained: Path, tmp_path: Path) -> Path:
+    """A copy of the trained run that a test may change."""
+    return Path(shutil.copytree(trained, tmp_path / "desk"))
+
+
+def trials(run: Path) -> list[JsonDict]:
+    with open_stage(stage_of(run, KEY)) as context, context.store.read() as session:
+        return [event.payload for event in read_events(session, "trial")]
+
+
+def words(page: str) -> str:
+    """What a reader of the page sees: no scripts, styles or tags."""
+    bare = re.sub(r"<(script|style)\b.*?</\1>", "", page, flags=re.DOTALL)
+    return re.sub(r"<[^>]+>", " ", bare)
+
+
+def test_every_arm_is_a_trial_by_its_policy(tested: tuple[Path, JsonDict]) -> None:
+    run, _ = tested
+    counted = trials(run)[236:]
+    assert [trial["config"]["arm"] for trial in counted] == ARMS
+    ids = {trial["config"]["arm"]: trial["config"].get("policy") for trial in counted}
+    assert ids["raw policy"] == ids["model filter"] != ids["shaped + filter"]
+    assert counted[2]["config"]["reward_model"]
+
+
+def test_luck_is_judged_by_the_whole_ledger(tested: tuple[Path, JsonDict]) -> None:
+    _, facts = tested
+    luck = facts["luck"]["shaped + filter"]
+    assert luck["trials"] == 240
+    sentence = luck_sentence(luck["dsr"], 240)
+    assert facts["summary"][1].startswith(f"Is it luck? {sentence}")
+    assert luck["dsr"] < luck["psr"]
+
+
+def test_the_page_can_be_read_cold_and_fetches_nothing(tested: tuple[Path, JsonDict]) -> None:
+    run, facts = tested
+    page = (run / "backtest.html").read_text("utf-8")
+    seen = words(page)
+    for text in (
+        "Backtest of desk on us4", "Shaped + filter: ", "Is it luck?", "Equity and drawdown",
+        "Month by month", "Trades", "Reviewers", "Survivorship: 4 of 4 assets",
+        "learned from a simulated desk", "No uplift from reviewers is claimed", "Break-even",
+        "Tested on", "Engine", "Only what the simulated desk approved: no arm.",
+    ):  # fmt: skip
+        assert text in seen, text
+    assert not re.search(r"\b(total_return|annual_return|max_drawdown|hit_rate)\b", seen)
+    head = re.sub(r"<script\b.*?</script>", "", page, flags=re.DOTALL)
+    assert not re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?(?!["']?#)[^\s>]*""", head)
+    assert json.loads((run / "backtest.json").read_text())["summary"] == facts["summary"]
+
+
+def test_figures_are_those_of_run_backtest(tested: tuple[Path, JsonDict]) -> None:
+    run, facts = tested
+    with open_stage(stage_of(run, KEY)) as context:
+        window = context.bars.window(context.test_bars.start, context.test_bars.stop)
+        hold = run_backtest(window, hold_targets(window), context.config.costs)
+    for name, value in hold.measures.iloc[0].items():
+        assert facts["measures"]["buy and hold"][name] == pytest.approx(value, rel=1e-9)
+    filtered, raw = (facts["measures"][name] for name in ("model filter", "raw policy"))
+    assert filtered["turnover"] < raw["turnover"]
+    assert facts["note"].startswith("Survivorship: ")
+
+
+def test_the_screen_is_given_what_the_page_shows(tested: tuple[Path, JsonDict]) -> None:
+    run, facts = tested
+    view = backtest_view(run)
+    assert view is not None
+    assert list(view.summary) == facts["summary"]
+    seen = words((run / "backtest.html").read_text("utf-8"))
+    for section in view.sections:
+        assert section.title in seen
+        for part in section.parts:
+            assert (part.figure is None) == bool(part.rows)
+            assert all(len(row) == len(part.columns) for row in part.rows)
+    assert read_backtest_page(run) == (run / "backtest.html").read_bytes()
+
+
+def test_a_run_without_a_backtest_has_no_view(fresh: Path) -> None:
+    assert backtest_view(fresh) is None
+    with pytest.raises(RunError, match="must exist"):
+        read_backtest_page(fresh)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"title": "x"}', "null"])
+def test_a_broken_view_is_one_sentence(tmp_path: Path, text: str) -> None:
+    (tmp_path / "backtest.json").write_text(text)
+    with pytest.raises(RunError, match="Run the backtest again"):
+        backtest_view(tmp_path)
+
+
+def test_a_second_backtest_counts_only_what_is_new_and_before_luck_is_judged(
+    tested: tuple[Path, JsonDict], tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(tested[0], tmp_path / "desk"))
+    _, facts = backtest_run(stage_of(run, KEY), frontier=True)
+    new = trials(run)[240:]
+    assert len(new) == 18
+    assert all(trial["config"]["arm"].startswith("frontier ") for trial in new)
+    assert facts["luck"]["raw policy"]["trials"] == 258
+    view = backtest_view(run)
+    assert view is not None
+    section = next(s for s in view.sections if s.title == "Approval against profit")
+    assert len(section.parts[-1].rows) == 18
+
+
+def sweep_cells(context: Context, count: int, data: str) -> None:
+    """Keep made-up cells as a sweep does, and count them on some data."""
+    folder = context.folder / "sweeps" / "cells"
+    folder.mkdir(parents=True, exist_ok=True)
+    draws = np.random.default_rng(count)
+    with context.store.write() as session:
+        for seed in range(100 * count, 101 * count):
+            returns = draws.normal(0, 0.01, len(context.test_bars) - 1)
+            (folder / f"{data[:4]}{seed}.json").write_text(
+                json.dumps({"returns": returns.tolist()})
+            )
+            record_trial(
+                session, "backtest", config={"arm": "raw policy"}, data=data, seed=seed,
+                actor="system", sharpe=sharpe_per_bar(returns), subject="sweep",
+            )  # fmt: skip
+
+
+def test_overfitting_needs_ten_strategies_on_these_bars(fresh: Path) -> None:
+    with open_stage(stage_of(fresh, KEY)) as context:
+        assert "sweeps hold 0" in overfitting_sentence(context)
+        sweep_cells(context, 30, "other data")
+        sweep_cells(context, 9, context.bars.sha256)
+        (context.folder / "sweeps" / "cells" / "torn.json").write_text("{")
+        assert "sweeps hold 9" in overfitting_sentence(context)
+        sweep_cells(context, 12, context.bars.sha256)
+        found = re.match(r"PBO (0\.\d\d|1\.00) over 21 strategies", overfitting_sentence(context))
+        assert found
+        assert 0.1 < float(found[1]) < 0.9  # pure noise
+
+
+def test_the_command_prints_plain_words_within_100_columns(
+    fresh: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TRLHF_AUDIT_KEY", KEY.decode())
+    monkeypatch.setenv("TRLHF_SESSION_KEY", "session key of the tests, 32 long")
+    monkeypatch.setattr("trading_rlhf.cli.runs.progress_bars", _no_bars)
+    with pytest.raises(SystemExit) as ended:
+        main(["backtest", "--run", str(fresh)])
+    said = capsys.readouterr().out
+    assert not ended.value.code
+    assert max(map(len, said.splitlines())) <= 100
+    assert "Sharpe (yearly)" in said
+    assert "Is it luck? DSR" in said
+    assert "_" not in said.replace(str(fresh), "")
+
+
+def test_a_status_in_words_shortens_ids_and_hides_no_figure(trained: Path) -> None:
+    facts = status(stage_of(trained, KEY))
+    shown = in_words(facts)
+    assert "3,270 bars to 2013-03-01" in shown["Data"]
+    assert "0 of people" in shown["Answers"]
+    assert "30 more until the first fit" in shown["Answers"]
+    assert shown["Policies"].startswith(f"base {facts['policies'][0]['id'][:8]}, made 20")
+    assert facts["policies"][0]["id"] not in shown["Policies"]
+    assert "from 40 simulated answers" in shown["Reward model"]
+    assert "_" not in "".join(value for name, value in shown.items() if name != "Run")
+
+
+class _no_bars:  # noqa: N801
+    def __enter__(self) -> Callable[[str, int, int], None]:
+        return silent
+
+    def __exit__(self, *_error: object) -> None:
+        return None
