@@ -15,7 +15,14 @@ from trading_rlhf.loop.demo import run_demo, single_user
 from trading_rlhf.loop.frontier import Frontier, price_frontier, threshold_frontier
 from trading_rlhf.loop.learning import Learned, answered_trades, learn, placebo_models
 from trading_rlhf.loop.outcomes import Outcomes, Trades, trade_outcomes
-from trading_rlhf.loop.replay import Replayed, catch_up, live_proposals, release, replay
+from trading_rlhf.loop.replay import (
+    Replayed,
+    catch_up,
+    live_proposals,
+    release,
+    replay,
+    require_review_time,
+)
 from trading_rlhf.loop.reporting import (
     arm_summary,
     build_report,
@@ -86,6 +93,7 @@ __all__ = [
     "release",
     "replay",
     "require_database",
+    "require_review_time",
     "require_run",
     "run_demo",
     "run_job",

@@ -19,7 +19,7 @@ from trading_rlhf.loop.asking import ask_about_history, simulate_answers, simula
 from trading_rlhf.loop.comparing import ARMS, Comparison, compare, out_of_sample_quality
 from trading_rlhf.loop.context import Context, SettableClock, open_context
 from trading_rlhf.loop.learning import Learned, learn, placebo_models
-from trading_rlhf.loop.replay import Replayed, replay
+from trading_rlhf.loop.replay import Replayed, replay, require_review_time
 from trading_rlhf.loop.reporting import (
     arm_summary,
     build_report,
@@ -100,8 +100,9 @@ def single_user(folder: Path) -> Iterator[None]:
 
 def _run(context: Context, progress: Progress) -> JsonDict:
     config, seconds = context.config, _Stopwatch()
-    # Made first: a desk that cannot judge these features should stop this before any training.
+    # Asked first: what cannot be judged or reviewed should stop this before any training.
     simulated_desk(context)
+    require_review_time(context)
     context.record_data()
     with seconds.of("train"):
         base_record = train_base(context, progress)

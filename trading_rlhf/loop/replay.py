@@ -1,7 +1,7 @@
 """The last sessions as if live: propose, filter, review, release, fill, reconcile."""
 
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pandas as pd
 import torch
@@ -23,6 +23,7 @@ from trading_rlhf.broker import (
 )
 from trading_rlhf.broker.release import ReleaseConfig
 from trading_rlhf.env import remember_refusals
+from trading_rlhf.errors import ConfigError
 from trading_rlhf.feedback import ReviewDesk
 from trading_rlhf.loop.asking import simulate_answers
 from trading_rlhf.loop.context import Context
@@ -32,7 +33,14 @@ from trading_rlhf.reward import ModelDesk, RewardModel
 from trading_rlhf.store import canonical_json, heads
 from trading_rlhf.types import Progress
 
-__all__ = ["Replayed", "catch_up", "live_proposals", "release", "replay"]
+__all__ = [
+    "Replayed",
+    "catch_up",
+    "live_proposals",
+    "release",
+    "replay",
+    "require_review_time",
+]
 
 
 @dataclass
@@ -69,7 +77,11 @@ def replay(
         policy_id: its checkpoint.
         model: the reward model that filters.
         progress: told about each session.
+
+    Raises:
+        ConfigError: as ``require_review_time``.
     """
+    require_review_time(context)
     config = context.config
     n_bars = context.bars.shape[0]
     broker = open_paper_broker(context.store, config.costs, config.equity)
@@ -77,6 +89,7 @@ def replay(
     outcome = Replayed()
     cooldown = torch.zeros(context.market.shape[1], dtype=torch.float64)
     sessions = range(n_bars - config.replay.sessions, n_bars)
+    under_review: list[list[Proposal]] = []
     try:
         for number, t in enumerate(sessions, start=1):
             context.clock.moment = bar_close(context.bars, t)
@@ -85,13 +98,20 @@ def replay(
             outcome.equity.append(broker.account().equity)
             if t == n_bars - 1:
                 break
-            proposals = live_proposals(context, policy, policy_id, model, broker, t, cooldown)
+            # An order leaves when its review is over, so that it fills in its own session.
+            if len(under_review) == config.gate.delay > 0:
+                cooldown = _let_go(context, broker, under_review.pop(0), outcome, cooldown)
+            waiting = {proposal.symbol for batch in under_review for proposal in batch}
+            found = live_proposals(context, policy, policy_id, model, broker, t, cooldown)
+            proposals = [proposal for proposal in found if proposal.symbol not in waiting]
             desk.add_proposals(proposals)
             outcome.proposals += len(proposals)
-            context.clock.moment += timedelta(minutes=30)
+            context.clock.moment = _answer_time(proposals, context.clock.moment)
             simulate_answers(context, proposals, len(proposals), f"live-{t}", _silent)
-            released = release(context, broker, proposals, outcome)
-            cooldown = _remember(context, cooldown, proposals, released)
+            if config.gate.delay:
+                under_review.append(proposals)
+            else:
+                cooldown = _let_go(context, broker, proposals, outcome, cooldown)
             progress("replaying the last sessions", number, len(sessions))
         outcome.reconciled = reconcile(context.store, broker).agrees
     finally:
@@ -99,6 +119,27 @@ def replay(
     export_signals(outcome.signals, context.folder / "signals")
     context.sign()
     return outcome
+
+
+def require_review_time(context: Context) -> None:
+    """Refuse live proposals that nobody could answer in time.
+
+    Raises:
+        ConfigError: an order would fill at the very moment at which its bar is known.
+    """
+    bars = context.bars
+    if bars.dates.tz is not None and bars.has_open and context.config.gate.delay == 0:
+        raise ConfigError(
+            "bars within a day follow each other without a pause, so a review takes one or more",
+            "gate.delay 0",
+            "Pass --gate.delay 1.",
+        )
+
+
+def _answer_time(proposals: list[Proposal], known: datetime) -> datetime:
+    """Half an hour after the bar is known, earlier where there is less time."""
+    windows = [proposal.expires_at - known for proposal in proposals]
+    return known + min([timedelta(minutes=30), *(window / 2 for window in windows)])
 
 
 def catch_up(context: Context, broker: PaperBroker) -> int:
@@ -213,10 +254,15 @@ def release(
     return {signal.symbol for signal in allowed}
 
 
-def _remember(
-    context: Context, cooldown: Tensor, proposals: list[Proposal], released: set[str]
+def _let_go(
+    context: Context,
+    broker: PaperBroker,
+    proposals: list[Proposal],
+    outcome: Replayed,
+    cooldown: Tensor,
 ) -> Tensor:
-    """Counters after this bar: a shown trade that was not released rests on that side."""
+    """Release reviewed proposals; return the counters: what was not released rests on its side."""
+    released = release(context, broker, proposals, outcome)
     symbols = context.bars.symbols
     change = torch.zeros_like(cooldown)
     refused = torch.zeros(len(symbols), dtype=torch.bool)

@@ -22,6 +22,7 @@ from trading_rlhf.loop import (
     open_context,
     release,
     require_database,
+    require_review_time,
     require_run,
     run_demo,
     shape_policies,
@@ -124,6 +125,7 @@ def propose(stage: Stage, count: int, live: bool) -> JsonDict:
         if not live:
             made = ask_about_history(context, policy, record.id, count, stage.progress)
         else:
+            require_review_time(context)
             model = context.reward_model()
             broker = open_paper_broker(context.store, context.config.costs, context.config.equity)
             catch_up(context, broker)
@@ -170,6 +172,10 @@ def export(stage: Stage) -> JsonDict:
     with open_stage(stage) as context:
         broker = open_paper_broker(context.store, context.config.costs, context.config.equity)
         waiting = _undecided(context)
+        # What is released would fill in the next session: an order leaves when its review is over.
+        early = len(waiting)
+        waiting = [p for p in waiting if p.bar + context.config.gate.delay < context.bars.shape[0]]
+        early -= len(waiting)
         outcome = Replayed()
         release(context, broker, waiting, outcome)
         with context.store.read() as session:
@@ -179,6 +185,7 @@ def export(stage: Stage) -> JsonDict:
         context.sign()
         return {
             "considered": len(waiting),
+            "still_under_review": early,
             "new_signals": len(outcome.signals),
             "new_orders": outcome.orders,
             "signals_so_far": len(signals),
