@@ -138,6 +138,16 @@ def test_delisted_is_what_had_no_bar_for_so_long_and_was_listed():
     assert market.listed[:, 0].tolist() == [False, False, *[True] * 8]
 
 
+def test_the_cost_model_says_when_an_asset_counts_as_delisted():
+    bars = long_hole()
+    features = np.zeros((*bars.shape, 1))
+    for after in (3, 5):
+        market = MarketTensors.for_costs(bars, features, CostModel(delisted_after=after))
+        expected = MarketTensors.from_bars(bars, features, delisted_after=after)
+        assert torch.equal(market.delisted, expected.delisted)
+        assert market.delists == (after == 3)
+
+
 def test_delisting_is_known_without_later_bars():
     features = np.zeros((10, 2, 1), dtype=np.float32)
     whole = MarketTensors.from_bars(long_hole(), features, delisted_after=3).delisted

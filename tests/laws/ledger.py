@@ -36,11 +36,10 @@ class Ledger:
         cash: float = 1.0,
         *,
         raw: bool = False,
-        delisted_after: int = 10,
         cost_scale: list[float] | None = None,
     ) -> None:
         self.bars, self.costs, self.cash, self.raw = bars, costs, cash, raw
-        self.delisted_after, self.cost_scale = delisted_after, cost_scale
+        self.cost_scale = cost_scale
         self.shares = [0.0] * bars.shape[1]
         self.prices: list[float | None] = [None] * bars.shape[1]
         self.traded_prices: list[float] = [1.0] * bars.shape[1]
@@ -155,7 +154,7 @@ class Ledger:
         """Close what has had no price for too long, at the last one less the haircut."""
         lost = 0.0
         for i in self.assets:
-            if self.missing[i] + 1 >= self.delisted_after and not self._bar_today(i):
+            if self.missing[i] + 1 >= self.costs.delisted_after and not self._bar_today(i):
                 value = self.value(i)
                 haircut = abs(value) * self.costs.delisting_haircut
                 self.cash += value - haircut

@@ -53,6 +53,7 @@ cost_models = st.builds(
     whole_shares=st.booleans(),
     cash_account=st.booleans(),
     delisting_haircut=st.floats(0.0, 1.0),
+    delisted_after=st.integers(1, 12),
 )
 
 

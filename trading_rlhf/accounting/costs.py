@@ -158,6 +158,13 @@ class CostModel(BaseModel):
         description="Lost on the last price of a position in a delisted asset, long or short "
         "(Shumway 1997, J. Finance 52).",
     )
+    delisted_after: int = Field(
+        10,
+        ge=1,
+        le=2520,
+        description="Bars without a price in a row after which an asset counts as delisted and a "
+        "position in it is closed; two weeks of sessions.",
+    )
 
     @field_validator(*_PER_ASSET, mode="before")
     @classmethod

@@ -159,8 +159,9 @@ class MarketTensors:
             )
         lookback = {} if costs.impact is None else {"lookback": costs.impact.lookback}
         return cls.from_bars(
-            bars, features, device, dtype, ledger=ledger, liquidity=costs.needs_equity, **lookback
-        )
+            bars, features, device, dtype, ledger=ledger, liquidity=costs.needs_equity,
+            delisted_after=costs.delisted_after, **lookback,
+        )  # fmt: skip
 
     def to(self, dtype: torch.dtype) -> "MarketTensors":
         """Return the same market with prices in another precision (features stay float32)."""
