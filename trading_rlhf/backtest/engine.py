@@ -1,6 +1,5 @@
 """Backtest target weights: a batch of strategies through the law, by the fastest way there is."""
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from trading_rlhf.accounting import CostModel
 from trading_rlhf.backtest.fused import FusedPaths, fuses, market_table, run_fused
+from trading_rlhf.backtest.inputs import as_targets, check_backtest, check_finite
 from trading_rlhf.backtest.reference import run_reference
 from trading_rlhf.backtest.result import BacktestResult, Conditions, measure
 from trading_rlhf.backtest.scan import run_scan, supports
@@ -33,9 +33,6 @@ Chunks: TypeAlias = Iterator[FloatArray | Tensor]
 Targets: TypeAlias = FloatArray | Tensor | Chunks | Callable[[], Chunks]
 
 _DEFAULT_MAX_GROSS = 0.98
-
-_FEWEST_BARS = 3
-"""Two returns, so that they have a standard deviation."""
 
 
 def run_backtest(
@@ -62,7 +59,8 @@ def run_backtest(
         bars: prices.
         targets: ``[T, N]`` or ``[B, T, N]`` weights (fraction of equity, signed); NaN holds. Or an
             iterator over such batches, or a function that returns one: they are run one after the
-            other, so with ``keep="measures"`` memory holds one batch at a time.
+            other, so with ``keep="measures"`` memory holds one batch at a time. A data frame may be
+            labelled by dates and symbols.
         costs: cost model; None is the default model.
         size_at: "close" sizes orders in shares at the decision's close; "fill" reaches the weight
             of the equity at the fill, as a target percentage.
@@ -80,10 +78,14 @@ def run_backtest(
             every rule asked for; "reference" is the law in torch. The result says which ran.
 
     Raises:
-        AccountingError: targets have the wrong shape or infinite entries, bars are too few, or a
-            setting is out of range.
+        AccountingError: targets have the wrong shape or infinite entries, bars are too few, or an
+            argument is of the wrong kind or out of range.
+        DataError: the market is not that of the bars, or they lack the volumes a rule needs.
     """
-    _check_settings(bars, equity_usd, delay)
+    check_backtest(
+        bars, costs, market, device, size_at=size_at, max_gross=max_gross, equity_usd=equity_usd,
+        delay=delay, ledger=ledger, keep=keep, engine=engine,
+    )  # fmt: skip
     costs = costs if costs is not None else CostModel()
     if market is None:
         empty = np.zeros((*bars.shape, 1), dtype=np.float32)
@@ -110,7 +112,7 @@ class _Run:
 
     def batch(self, targets: FloatArray | Tensor) -> BacktestResult:
         """Run ``[T, N]`` or ``[B, T, N]`` targets."""
-        batch = _check_targets(self.conditions.bars, targets, self.device)
+        batch = as_targets(self.conditions.bars, targets, self.device)
         if self._compiles:
             return self._compiled(batch)
         if self._scans:
@@ -156,7 +158,7 @@ class _Run:
         # The law has not seen what the last bar wants, nor what the ruined do.
         unseen = bool(targets[:, -1].isinf().any()) or (measures["total_return"] <= -1.0).any()
         if unseen or np.isinf(largest).any():
-            _check_finite(self.conditions.bars, targets)
+            check_finite(self.conditions.bars, targets)
         table = pd.DataFrame(measures).rename_axis("strategy")
         filled = self._filled(paths) if self.keep == "paths" else paths.traded
         return self._result(
@@ -173,7 +175,7 @@ class _Run:
 
     def _reference(self, targets: Tensor) -> BacktestResult:
         rules = self.conditions
-        _check_finite(rules.bars, targets)
+        check_finite(rules.bars, targets)
         paths = run_reference(
             rules.market, targets.double(), rules.costs, at_fill=self.at_fill,
             max_gross=self.max_gross, equity_usd=rules.equity_usd, delay=rules.delay,
@@ -212,48 +214,3 @@ def _joined(parts: list[BacktestResult]) -> BacktestResult:
     table = pd.concat([part.measures for part in parts], ignore_index=True)
     joined["measures"] = table.rename_axis("strategy")
     return BacktestResult(**joined)
-
-
-def _check_settings(bars: Bars, equity_usd: float, delay: int) -> None:
-    if bars.shape[0] < _FEWEST_BARS:
-        raise AccountingError(
-            f"a backtest needs at least {_FEWEST_BARS} bars", str(bars.shape[0]), "Use more bars."
-        )
-    if not (math.isfinite(equity_usd) and equity_usd > 0):
-        raise AccountingError(
-            "equity_usd must be positive and finite", str(equity_usd), "Give the account in USD."
-        )
-    if delay < 0:
-        raise AccountingError("delay must be zero or more bars", str(delay), "Give whole bars.")
-
-
-def _check_targets(bars: Bars, targets: FloatArray | Tensor, device: str) -> Tensor:
-    single = getattr(targets, "dtype", None) in (np.float32, torch.float32)
-    dtype = torch.float32 if single else torch.float64
-    try:
-        batch = torch.as_tensor(targets, dtype=dtype, device=device).detach()
-    except (TypeError, ValueError) as error:
-        raise AccountingError(
-            "targets must be an array of numbers", str(error), "Pass a float array."
-        ) from error
-    given = tuple(batch.shape)
-    if batch.ndim == 2:
-        batch = batch.unsqueeze(0)
-    if batch.ndim != 3 or tuple(batch.shape[1:]) != bars.shape:
-        raise AccountingError(
-            f"targets must have shape [T, N] or [B, T, N] with T, N = {bars.shape}",
-            str(given),
-            "Give one row per bar and one column per symbol.",
-        )
-    return batch
-
-
-def _check_finite(bars: Bars, batch: Tensor) -> None:
-    infinite = batch.isinf().nonzero()
-    if len(infinite):
-        _, t, asset = infinite[0].tolist()
-        raise AccountingError(
-            "target weights must be finite, or NaN to hold",
-            f"an infinite weight for {bars.symbols[asset]} on {bars.dates[t].date()}",
-            "Correct it.",
-        )

@@ -14,6 +14,17 @@ from trading_rlhf.env.accounts import Accounts, fresh_accounts
 from trading_rlhf.env.dynamics import MarketTensors
 from trading_rlhf.env.fused import fused_transition, fuses, step_market
 from trading_rlhf.env.gate import GateConfig, draw_answers
+from trading_rlhf.env.inputs import (
+    SETTINGS,
+    as_features,
+    as_handle,
+    as_numbers,
+    as_seed,
+    as_start,
+    bad_weights,
+    check_market,
+    check_settings,
+)
 from trading_rlhf.env.objective import ConstraintConfig, ObjectiveConfig, violations
 from trading_rlhf.env.observations import (
     Handle,
@@ -23,7 +34,7 @@ from trading_rlhf.env.observations import (
     observation_space,
 )
 from trading_rlhf.env.transition import Rules, Transition, transition
-from trading_rlhf.errors import AccountingError, ConfigError, DataError
+from trading_rlhf.errors import DataError
 from trading_rlhf.market import DEFAULT_FEATURES, Bars, compute_features, warmup
 from trading_rlhf.types import Desk, FloatArray, JsonDict
 
@@ -66,7 +77,8 @@ class VectorMarketEnv(VectorEnv[Any, Any, Any]):
 
     Raises:
         DataError: market, features or episode do not fit the bars.
-        ConfigError: the observation is neither "full" nor "handle", or capital not positive.
+        ConfigError: an argument is of the wrong kind or out of range.
+        AccountingError: rates are those of other assets.
     """
 
     def __init__(
@@ -91,7 +103,12 @@ class VectorMarketEnv(VectorEnv[Any, Any, Any]):
         objective: ObjectiveConfig | None = None,
         limits: ConstraintConfig | None = None,
     ) -> None:
-        _check_settings(observation, capital)
+        check_settings(
+            SETTINGS, bars=bars, costs=costs, num_envs=num_envs, episode_length=episode_length,
+            first_bar=first_bar, long_only=long_only, max_gross=max_gross, desk=desk, gate=gate,
+            device=device, dtype=dtype, soft_gate=soft_gate, observation=observation,
+            market=market, capital=capital, objective=objective, limits=limits,
+        )  # fmt: skip
         costs = costs if costs is not None else CostModel()
         if market is None and features is None:
             features = compute_features(bars)
@@ -137,16 +154,18 @@ class VectorMarketEnv(VectorEnv[Any, Any, Any]):
             obs and an info dict with ``t`` ``[B]``.
 
         Raises:
+            ConfigError: the seed is no whole number, or there are other options.
             DataError: an episode cannot start at that bar.
             AccountingError: on a device other than the CPU, an earlier action was infinite.
         """
         infinite, self._infinite = self._infinite, torch.zeros_like(self._infinite)
         self._refuse_infinite(infinite)
-        first = seed[0] if isinstance(seed, list) else seed
+        first = as_seed(seed)
+        start = as_start(options, self.rules.first_start, self.rules.last_start)
         if first is not None:
             self._chance.manual_seed(first)
             self._answers.manual_seed(first)
-        self.accounts = self._fresh(self._starts(options))
+        self.accounts = self._fresh(self._starts(start))
         return self._observe(), {"t": self.accounts.t}
 
     def step(
@@ -178,7 +197,15 @@ class VectorMarketEnv(VectorEnv[Any, Any, Any]):
         return self._fused is not None
 
     def gather(self, handle: Handle) -> Tensor:
-        """Return the full observation ``[B, D]`` float32 that a handle stands for."""
+        """Return the full observation ``[B, D]`` float32 that a handle stands for.
+
+        Args:
+            handle: of any number of accounts, in tensors or NumPy arrays.
+
+        Raises:
+            AccountingError: it is no handle of this market.
+        """
+        handle = as_handle(handle, self.market.shape, self.torch_device)
         return full_observation(self.market, self.rules.gate, handle)
 
     def _move(self, target: Tensor) -> Transition:
@@ -191,7 +218,9 @@ class VectorMarketEnv(VectorEnv[Any, Any, Any]):
 
     def _observe(self) -> Tensor | Handle:
         handle = handle_of(self.accounts)
-        return self.gather(handle) if self.observation == "full" else handle
+        if self.observation == "handle":
+            return handle
+        return full_observation(self.market, self.rules.gate, handle)
 
     def _report(self, moved: Transition) -> JsonDict:
         info: JsonDict = {
@@ -208,9 +237,9 @@ class VectorMarketEnv(VectorEnv[Any, Any, Any]):
         return info
 
     def _check(self, actions: Tensor | FloatArray) -> Tensor:
-        target = torch.as_tensor(actions, dtype=self.dtype, device=self.torch_device)
+        target = as_numbers(actions, "target weights").to(self.torch_device, self.dtype)
         if target.shape != self.accounts.held.shape:
-            raise self._bad_action(f"shape {tuple(target.shape)}")
+            raise bad_weights(tuple(self.accounts.held.shape), f"shape {tuple(target.shape)}")
         if self.torch_device.type == "cpu":
             # NumPy looks ten times faster than torch.
             self._refuse_infinite(np.isinf(target.detach().numpy()).any())
@@ -220,42 +249,19 @@ class VectorMarketEnv(VectorEnv[Any, Any, Any]):
 
     def _refuse_infinite(self, infinite: Tensor | np.bool_) -> None:
         if bool(infinite):
-            raise self._bad_action("an infinite one")
+            raise bad_weights(tuple(self.accounts.held.shape), "an infinite one")
 
-    def _bad_action(self, got: str) -> AccountingError:
-        return AccountingError(
-            f"target weights must be finite and of shape {tuple(self.accounts.held.shape)}",
-            got,
-            "Pass one weight per asset; NaN holds a position.",
-        )
-
-    def _starts(self, options: JsonDict | None) -> Tensor:
+    def _starts(self, start: int | None) -> Tensor:
         """First bars ``[B]``, drawn or as asked for."""
+        if start is not None:
+            return torch.full((self.num_envs,), start)
         first, last = self.rules.first_start, self.rules.last_start
-        if not options or "start" not in options:
-            return torch.randint(first, last + 1, (self.num_envs,), generator=self._chance)
-        start = int(options["start"])
-        if not first <= start <= last:
-            raise DataError(
-                f"an episode must start at a bar from {first} to {last}",
-                str(start),
-                "Choose a start in that range.",
-            )
-        return torch.full((self.num_envs,), start)
+        return torch.randint(first, last + 1, (self.num_envs,), generator=self._chance)
 
     def _fresh(self, start: Tensor) -> Accounts:
         stream = torch.randint(1, 2**31 - 1, (self.num_envs,), generator=self._chance)
         start, stream = start.to(self.torch_device), stream.to(self.torch_device)
         return fresh_accounts(start, stream, self.market.shape[1], self.dtype)
-
-
-def _check_settings(observation: str, capital: float) -> None:
-    if observation not in ("full", "handle"):
-        raise ConfigError(
-            'the observation must be "full" or "handle"', repr(observation), "Choose one."
-        )
-    if not 0 < capital < float("inf"):
-        raise ConfigError("capital must be positive (USD)", str(capital), "Choose another.")
 
 
 def _market_of(
@@ -270,19 +276,27 @@ def _market_of(
     if market is None:
         if features is None:
             raise ValueError("either a market or features")
-        return MarketTensors.for_costs(bars, features, costs, device, dtype)
-    if features is not None or market.shape != bars.shape:
+        return MarketTensors.for_costs(bars, as_features(features), costs, device, dtype)
+    if features is not None:
         raise DataError(
-            f"a market must have the bars' shape {bars.shape} and comes with its own features",
-            f"shape {market.shape}" + (" and features beside it" if features is not None else ""),
-            "Leave features out, and make the market from these bars.",
+            "a market comes with its own features",
+            "a market and features beside it",
+            "Leave features out.",
         )
+    costs.check_assets(bars.shape[1])
+    check_market(market, bars, device)
     return market.to(dtype)
 
 
 def _length(n_bars: int, first_bar: int, episode_length: int | None) -> int:
     """Bars per episode, which must fit after the first start."""
     longest = n_bars - 1 - first_bar
+    if longest < 1:
+        raise DataError(
+            "an environment needs a bar after the first start",
+            f"{n_bars} bars, first_bar={first_bar}",
+            "Pass more bars or an earlier first_bar.",
+        )
     length = longest if episode_length is None else episode_length
     if not 1 <= length <= longest:
         raise DataError(
