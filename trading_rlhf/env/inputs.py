@@ -215,22 +215,25 @@ def as_numbers(
     Raises:
         TradingRlhfError: something else is among them; of the class ``error``.
     """
-    must, remedy = f"{what} must be an array of numbers", "Pass a float array."
     if isinstance(values, Tensor):
-        require(not values.is_complex(), must, describe(values), remedy, error)
+        if values.is_complex():
+            raise _no_numbers(what, describe(values), error)
         return values if values.layout is torch.strided else values.to_dense()
     try:
         array = np.asarray(values)
     except (TypeError, ValueError, RuntimeError, OverflowError) as problem:
-        raise error(must, describe(values), remedy) from problem
-    if array.dtype == object:
+        raise _no_numbers(what, describe(values), error) from problem
+    if array.dtype.kind == "O":
         for item in array.flat:
-            number = isinstance(item, bool | int | float | np.number | np.bool_)
-            got = f"{describe(item)} among them" if array.ndim else describe(values)
-            require(number, must, got, remedy, error)
-        array = array.astype(np.float64)
-    kind = array.dtype.kind
-    require(kind in "biuf", must, describe(array if array.ndim else values), remedy, error)
+            if not isinstance(item, bool | int | float | np.number | np.bool_):
+                got = f"{describe(item)} among them" if array.ndim else describe(values)
+                raise _no_numbers(what, got, error)
+        try:
+            array = array.astype(np.float64)
+        except OverflowError as problem:
+            raise _no_numbers(what, "one beyond the largest float", error) from problem
+    if array.dtype.kind not in "biuf":
+        raise _no_numbers(what, describe(array if array.ndim else values), error)
     if not array.flags.writeable:
         array = array.copy()
     try:
@@ -239,6 +242,10 @@ def as_numbers(
         # Views that run backwards, and formats of numbers that only NumPy knows.
         single = array.dtype == np.float32
         return torch.from_numpy(array.astype(np.float32 if single else np.float64, order="C"))
+
+
+def _no_numbers(what: str, got: str, error: type[TradingRlhfError]) -> TradingRlhfError:
+    return error(f"{what} must be an array of numbers", got, "Pass a float array.")
 
 
 def as_features(features: object) -> FloatArray:
