@@ -75,3 +75,16 @@ def test_hourly_bars_leave_no_time_to_review_between_them(tmp_path: Path) -> Non
     with pytest.raises(ConfigError, match=r"Pass --gate.delay 1\."):
         run_demo(tmp_path / "run", config, KEY, SettableClock(present), silent)
     assert not (tmp_path / "run").exists()
+
+
+def test_one_asset_whose_answers_are_all_alike(tmp_path: Path) -> None:
+    """Nothing can be ranked then: the figure is missing and the run goes on."""
+    bars = load_sample("us4").window(1500, 2200)
+    names = ("open", "high", "low", "close", "volume", "raw_close", "split", "dividend", "tradable")
+    columns = [getattr(bars, name)[:, :1] for name in names]
+    path = tmp_path / "one.parquet"
+    write_bars(Bars(bars.dates, bars.symbols[:1], *columns), path)
+    config = read_config(None, {**SMALL, "data": str(path)})
+    summary = run_demo(tmp_path / "run", config, KEY, SettableClock(present), silent)
+    assert summary["reward_model"]["auc"] is None
+    assert summary["reward_model"]["tested_on"] > 0

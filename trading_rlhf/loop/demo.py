@@ -1,5 +1,6 @@
 """The whole loop once, on bundled data, with the simulated desk."""
 
+import math
 import os
 import shutil
 import time
@@ -200,7 +201,8 @@ def _test(
             "log_loss": quality.log_loss,
             "ece": quality.ece,
             "brier": quality.brier,
-            "auc": quality.auc,
+            # Undefined where every answer is the same.
+            "auc": quality.auc if math.isfinite(quality.auc) else None,
             "tested_on": quality.answers,
             "held_out_answers": learned.record.quality,
         },
