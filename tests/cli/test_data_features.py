@@ -190,3 +190,20 @@ def test_markets_that_cannot_be_made(run: Run) -> None:
         assert said.status == 1
         assert word in said.sentence
         assert "Traceback" not in said.err + said.out
+
+
+def test_a_feature_that_ends_the_program_is_no_success(run: Run, file_of: Callable) -> None:
+    text = GAP.replace("bars.close / bars.open - 1, n", "__import__('sys').exit(0), n")
+    for options in (("--source", "us4"), ("--report", "--source", "us4")):
+        said = run("data", "features", "--file", file_of(text), *options)
+        assert said.status == 1
+        assert "feature gap must return numbers for these bars; got SystemExit: 0" in said.sentence
+
+
+def test_an_empty_name_is_no_name(run: Run, made: str) -> None:
+    said = run("data", "features", "--report", "--source", made, "--out", "")
+    assert said.status == 1
+    assert "the page must be a file" in said.sentence
+    said = run("data", "features", "--report", "--source", "")
+    assert said.status == 1
+    assert "a bars file must end in .csv or .parquet; got no name" in said.sentence

@@ -67,10 +67,13 @@ def test_a_file_adds_features_that_can_be_computed_with_the_others(file_of):
         ("register = 1\n", r"must define register\(registry\)"),
         (
             "def register(registry):\n    registry.register(3)\n",
-            "must run without an error; got Attr",
+            "only a Feature can be registered; got int",
         ),
         (one("lambda b: b.close", name="trend_60"), "name must be new; got trend_60"),
-        (one("lambda b: b.close", lookback=-1), "lookback must be zero or more; got -1"),
+        (
+            one("lambda b: b.close", lookback=-1),
+            "lookback must be zero or more whole bars, 20000 at most; got -1",
+        ),
         ("\0", "must run without an error"),
     ],
     ids=[

@@ -39,7 +39,7 @@ def features(
     """
     files = file or []
     if report:
-        return _report(source or "us4", files, horizon, until, out, json)
+        return _report("us4" if source is None else source, files, horizon, until, out, json)
     if source is None:
         rows = list_features(files)
         status = 0

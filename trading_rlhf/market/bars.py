@@ -21,6 +21,10 @@ ARRAY_NAMES: Final = (*PRICE_NAMES, "volume", "raw_close", "split", "dividend", 
 YEARS: Final = range(1800, 2200)
 SESSIONS_PER_YEAR: Final = 252.0
 _TOLERANCE = 1e-9
+_FIRST, _END = (
+    pd.Timestamp(f"{y}-01-01").as_unit("us").value // 1000 for y in (YEARS.start, YEARS.stop)
+)
+_DAY = 86_400_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -328,22 +332,23 @@ def _checked_dates(dates: pd.DatetimeIndex | Sequence[str]) -> pd.DatetimeIndex:
         raise DataError("bars must cover at least one date", "none", "Pass more data.")
     if index.hasnans:
         raise DataError("every bar must have a date", "a missing date", "Fill it in.")
-    if not index.year.isin(YEARS).all():
+    times = index.asi8
+    if not ((times >= _FIRST) & (times < _END)).all():
         raise DataError("dates must lie between 1800 and 2199", "another year", "Correct them.")
     if index.tz is not None and str(index.tz) != "UTC":
         raise DataError("dates must be naive or UTC", str(index.tz), "Use dates.tz_convert('UTC').")
-    if index.tz is None and (index != index.normalize()).any():
+    if index.tz is None and (times % _DAY).any():
         raise DataError(
             "bars within a day must carry a time zone",
-            str(index[index != index.normalize()][0]),
+            str(index[times % _DAY != 0][0]),
             "Use dates.tz_localize(...).tz_convert('UTC').",
         )
-    late = np.flatnonzero(np.diff(index.asi8) <= 0)
+    late = np.flatnonzero(np.diff(times) <= 0)
     if late.size:
         first, second = index[late[0]], index[late[0] + 1]
         what = "each date may occur once" if first == second else "dates must ascend"
         raise DataError(what, f"{_day(second)} after {_day(first)}", "Sort and deduplicate them.")
-    return pd.DatetimeIndex(index.asi8, dtype="datetime64[us]").tz_localize(index.tz)
+    return pd.DatetimeIndex(times.view("M8[us]")).tz_localize(index.tz)
 
 
 def _checked_symbols(symbols: Sequence[str]) -> tuple[str, ...]:

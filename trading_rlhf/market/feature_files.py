@@ -1,6 +1,6 @@
 """A user's own features, from a Python file."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -8,7 +8,12 @@ import numpy as np
 
 from trading_rlhf.errors import DataError, TradingRlhfError
 from trading_rlhf.market.causality import check_feature
-from trading_rlhf.market.features import Feature, FeatureRegistry, default_registry
+from trading_rlhf.market.features import (
+    Feature,
+    FeatureRegistry,
+    default_registry,
+    error_words,
+)
 from trading_rlhf.market.synthetic import gbm_market
 
 __all__ = ["load_feature_file", "registry_with"]
@@ -32,11 +37,10 @@ def load_feature_file(path: str | Path, registry: FeatureRegistry) -> tuple[Feat
         The features that it added, not yet checked.
 
     Raises:
-        DataError: the file is missing, cannot be run, has no ``register``, or takes a taken name;
-            one sentence each.
+        DataError: the file is missing, cannot be run, has no ``register``, adds nothing, changes
+            other features, or takes a taken name; one sentence each.
     """
     path = Path(path)
-    before = registry.names()
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -54,18 +58,43 @@ def load_feature_file(path: str | Path, registry: FeatureRegistry) -> tuple[Feat
             raise DataError(
                 "it must define register(registry)", "no such function", "Write one that adds them."
             )
-        register(registry)
-        return tuple(registry.get(name) for name in registry.names() if name not in before)
+        added = _added(register, registry)
+        for feature in added:
+            registry.register(feature)
+        return added
     except TradingRlhfError as error:
         raise DataError(f"{path.name}: {error.must}", error.got, error.remedy) from None
-    except (Exception, SystemExit) as error:
-        line = f" in line {error.lineno}" if isinstance(error, SyntaxError) else ""
-        what = error.msg if isinstance(error, SyntaxError) else str(error)
+    except KeyboardInterrupt:
+        raise
+    # Not only Exception: a file that calls sys.exit(0) must not look like success.
+    except BaseException as error:
+        words = error_words(error)
+        if isinstance(error, SyntaxError):
+            words = f"{type(error).__name__} in line {error.lineno}: {error.msg}"
         raise DataError(
-            f"{path.name} must run without an error",
-            f"{type(error).__name__}{line}: {what}",
-            "Correct the file.",
+            f"{path.name} must run without an error", words, "Correct the file."
         ) from error
+
+
+def _added(
+    register: Callable[[FeatureRegistry], object], registry: FeatureRegistry
+) -> tuple[Feature, ...]:
+    """Call a user's function with a copy of the registry and return what it added."""
+    before = {name: registry.get(name) for name in registry.names()}
+    copy = FeatureRegistry(before.values())
+    register(copy)
+    after = {name: copy.get(name) for name in copy.names()}
+    changed = [name for name, feature in before.items() if after.get(name) is not feature]
+    if changed:
+        raise DataError(
+            "register must leave other features as they are", changed[0], "Choose another name."
+        )
+    added = tuple(feature for name, feature in after.items() if name not in before)
+    if not added:
+        raise DataError(
+            "register must add a feature", "none", "Call registry.register(Feature(...))."
+        )
+    return added
 
 
 def registry_with(files: Sequence[str | Path]) -> FeatureRegistry:

@@ -4,6 +4,7 @@ A feature at bar t depends on bars up to t only; ``causality.check_causal`` test
 bar counts as an unchanged price. r is the log return from close to close.
 """
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trading_rlhf.errors import DataError, TradingRlhfError
-from trading_rlhf.market.bars import Bars
+from trading_rlhf.market.bars import ARRAY_NAMES, Bars
 from trading_rlhf.types import FloatArray
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "compute_feature",
     "compute_features",
     "default_registry",
+    "error_words",
     "warmup",
     "DEFAULT_FEATURES",
     "OHLCV_FEATURES",
@@ -34,6 +36,8 @@ _FLOOR = 1e-4
 _TYPICAL_VOLATILITY = 0.015
 _SPREAD_OF_LOG_VOLATILITY = 0.45
 _CELLS_IN_CACHE = 32_768
+_NAME = re.compile(r"\w[\w.+-]*")
+_LONGEST_LOOKBACK = 20_000
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,29 @@ class Feature:
     compute: Callable[[Bars], FloatArray]
     needs: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Check what a user wrote.
+
+        Raises:
+            DataError: a field is not what it must be.
+        """
+        whole = isinstance(self.lookback, int) and not isinstance(self.lookback, bool)
+        needs = isinstance(self.needs, tuple | list) and all(n in ARRAY_NAMES for n in self.needs)
+        for holds, must, got in (
+            (_is_line(self.name) and _NAME.fullmatch(self.name), "name must be a word", self.name),
+            (
+                whole and 0 <= self.lookback <= _LONGEST_LOOKBACK,
+                f"lookback must be zero or more whole bars, {_LONGEST_LOOKBACK} at most",
+                self.lookback,
+            ),
+            (_is_line(self.label), "label must be a line of text", self.label),
+            (_is_line(self.formula), "formula must be a line of text", self.formula),
+            (callable(self.compute), "compute must be a function of bars", self.compute),
+            (needs, f"needs must be a tuple of some of {', '.join(ARRAY_NAMES)}", self.needs),
+        ):
+            if not holds:
+                raise DataError(f"a feature's {must}", repr(got)[:80], "Correct it.")
+
     def lacks(self, bars: Bars) -> tuple[str, ...]:
         """Return which of the needed arrays these bars do not have."""
         return tuple(name for name in self.needs if getattr(bars, name) is None)
@@ -69,16 +96,17 @@ class FeatureRegistry:
         for feature in features:
             self.register(feature)
 
-    def register(self, feature: Feature) -> None:
+    def register(self, feature: object) -> None:
         """Add a feature.
 
         Raises:
-            DataError: the name is taken or the lookback is negative.
+            DataError: it is no feature, or the name is taken.
         """
+        if not isinstance(feature, Feature):
+            kind = type(feature).__name__
+            raise DataError("only a Feature can be registered", kind, "Write Feature(...).")
         if feature.name in self._features:
             raise DataError("a feature's name must be new", feature.name, "Choose another name.")
-        if feature.lookback < 0:
-            raise DataError("lookback must be zero or more", str(feature.lookback), "Count bars.")
         self._features[feature.name] = feature
 
     def get(self, name: str) -> Feature:
@@ -186,13 +214,17 @@ def compute_feature(feature: Feature, bars: Bars) -> FloatArray:
         must = f"feature {feature.name} needs {' and '.join(lacks)}"
         raise DataError(must, "bars without", "Leave it out.")
     try:
-        values = np.asarray(feature.compute(bars), dtype=np.float64)
-    except TradingRlhfError:
+        returned = np.asarray(feature.compute(bars))
+        if np.iscomplexobj(returned):
+            raise TypeError("complex numbers")
+        values = np.asarray(returned, dtype=np.float64)
+    except (TradingRlhfError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    # Not only Exception: a function that calls sys.exit(0) must not look like success.
+    except BaseException as error:
         raise DataError(
             f"feature {feature.name} must return numbers for these bars",
-            f"{type(error).__name__}: {error}",
+            error_words(error),
             "Correct its compute function.",
         ) from error
     if values.shape != bars.shape or np.isinf(values).any():
@@ -205,10 +237,20 @@ def compute_feature(feature: Feature, bars: Bars) -> FloatArray:
     return values
 
 
+def error_words(error: BaseException) -> str:
+    """Say in one line what a user's code raised."""
+    text = " ".join(str(error).split())[:200]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 def warmup(names: Sequence[str], registry: FeatureRegistry | None = None) -> int:
     """Return the index of the first bar at which all these features can be computed."""
     registry = registry or default_registry()
     return max((registry.get(name).lookback for name in names), default=0)
+
+
+def _is_line(text: object) -> bool:
+    return isinstance(text, str) and text.strip() != "" and text.isprintable()
 
 
 def _trend(days: int, scale: int) -> Feature:

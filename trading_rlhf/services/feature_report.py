@@ -58,7 +58,13 @@ def report_features(
 
     Returns:
         A table for the screen, one row of numbers per feature and horizon, and what limits them.
+
+    Raises:
+        DataError: a feature, the bars, a horizon or the place of the page cannot be used.
+        LookAheadError: a feature looks ahead.
     """
+    if out.is_dir():
+        raise DataError("the page must be a file", f"the folder {out}", "Write --out page.html.")
     registry = registry_with(files)
     bars = _until(load_bars(source), until)
     features = [registry.get(name) for name in registry.names()]
