@@ -8,12 +8,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tests.services.tested_run import make_tested_run, silent, stage_of
-from trading_rlhf.backtest import luck_sentence, record_trial, run_backtest, sharpe_per_bar
+from trading_rlhf.agent import Policy, walk
+from trading_rlhf.backtest import (
+    luck_sentence,
+    record_trial,
+    run_backtest,
+    sharpe_per_bar,
+    shown_notional,
+)
 from trading_rlhf.cli import main
 from trading_rlhf.errors import RunError
-from trading_rlhf.loop import Context, hold_targets
+from trading_rlhf.loop import Context, hold_targets, undisturbed_walks
+from trading_rlhf.loop.placebo import placebo_walk, stored_placebo
+from trading_rlhf.reward import ModelDesk, RewardModel
 from trading_rlhf.services.backtest_overfitting import overfitting_sentence
 from trading_rlhf.services.backtest_view import backtest_view, read_backtest_page
 from trading_rlhf.services.backtests import backtest_run
@@ -24,7 +34,7 @@ from trading_rlhf.store import read_events
 from trading_rlhf.types import JsonDict
 
 KEY = b"audit key of the tests, 32 bytes"
-ARMS = ["buy and hold", "raw policy", "model filter", "shaped + filter"]
+ARMS = ["buy and hold", "raw policy", "model filter", "shaped + filter", "placebo"]
 
 
 @pytest.fixture(scope="module")
@@ -35,11 +45,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tested(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, JsonDict]:
-    """A copy of it, tested after 236 other trials, and the facts that came back."""
+    """A copy of it, tested after 235 other trials, and the facts that came back."""
     run = tmp_path_factory.mktemp("tested") / "desk"
     shutil.copytree(trained, run)
     with open_stage(stage_of(run, KEY)) as context, context.store.write() as session:
-        for seed in range(236):
+        for seed in range(235):
             record_trial(
                 session, "backtest", config={"arm": "tried"}, data="d", seed=seed,
                 actor="system", sharpe=0.1 * np.sin(seed),
@@ -68,7 +78,7 @@ def words(page: str) -> str:
 
 def test_every_arm_is_a_trial_by_its_policy(tested: tuple[Path, JsonDict]) -> None:
     run, _ = tested
-    counted = trials(run)[236:]
+    counted = trials(run)[235:]
     assert [trial["config"]["arm"] for trial in counted] == ARMS
     ids = {trial["config"]["arm"]: trial["config"].get("policy") for trial in counted}
     assert ids["raw policy"] == ids["model filter"] != ids["shaped + filter"]
@@ -91,7 +101,7 @@ def test_the_page_can_be_read_cold_and_fetches_nothing(tested: tuple[Path, JsonD
     for text in (
         "Backtest of desk on us4", "Shaped + filter: ", "Is it luck?", "Equity and drawdown",
         "Month by month", "Trades", "Reviewers", "Survivorship: 4 of 4 assets",
-        "learned from a simulated desk", "No uplift from reviewers is claimed", "Break-even",
+        "learned from a simulated desk", "Against the placebo (", "Break-even",
         "Tested on", "Engine", "Only what the simulated desk approved: no arm.",
     ):  # fmt: skip
         assert text in seen, text
@@ -183,6 +193,42 @@ def test_overfitting_needs_ten_strategies_on_these_bars(fresh: Path) -> None:
         found = re.match(r"PBO (0\.\d\d|1\.00) over 21 strategies", overfitting_sentence(context))
         assert found
         assert 0.1 < float(found[1]) < 0.9  # pure noise
+
+
+def test_a_placebo_of_older_answers_is_no_arm(fresh: Path) -> None:
+    """It must come from the answers that the newest reward model was fitted on."""
+    with open_stage(stage_of(fresh, KEY)) as context:
+        kept = stored_placebo(context)
+        assert kept is not None
+        newest = context.newest("reward_model", "fitted")
+        assert newest is not None
+        assert kept.model_id != newest.payload["id"]
+        context.record("reward_model", "fitted", {**newest.payload, "id": "later"})
+        assert stored_placebo(context) is None
+
+
+def test_the_placebo_shows_as_much_as_the_shaped_arm(fresh: Path) -> None:
+    with open_stage(stage_of(fresh, KEY)) as context:
+        stored, kept = context.reward_model(), stored_placebo(context)
+        assert stored is not None
+        assert kept is not None
+        base, shaped = (context.policy(kind)[0] for kind in ("base", "shaped"))
+        walks = undisturbed_walks(context, base, stored[0], shaped)
+        wanted = shown_notional(walks["shaped, reward model only"], 0)
+        shown = shown_notional(placebo_walk(context, kept, walks["shaped, reward model only"]), 0)
+        own = walk_at(context, kept.policy, kept.model, context.config.gate.threshold)
+    assert abs(shown - wanted) <= abs(own - wanted)
+
+
+def walk_at(context: Context, policy: Policy, model: RewardModel, threshold: float) -> float:
+    """Notional that a filter shows at a threshold."""
+    walked = walk(
+        policy, context.market, torch.tensor([context.test_bars.start]),
+        len(context.test_bars) - 1, context.config.costs, context.config.gate,
+        model=ModelDesk(model), thresholds=torch.tensor([threshold]),
+        capital=context.config.equity,
+    )  # fmt: skip
+    return shown_notional(walked, 0)
 
 
 def test_the_command_prints_plain_words_within_100_columns(

@@ -9,11 +9,13 @@ from trading_rlhf.loop import (
     ask_about_history,
     learn,
     open_context,
+    placebo_models,
     shape_policies,
     simulate_answers,
     store_policy,
     train_base,
 )
+from trading_rlhf.loop.placebo import store_placebo
 from trading_rlhf.reward import ModelDesk
 from trading_rlhf.services.secrets import Secrets
 from trading_rlhf.services.stages import Stage
@@ -36,7 +38,7 @@ def silent(_stage: str, _done: int, _total: int) -> None:
 
 
 def make_tested_run(folder: Path, key: bytes, clock: Clock) -> Path:
-    """Make the run; its test period is the last 8% of us4."""
+    """Make the run, its placebo included; its test period is the last 8% of us4."""
     config = read_config(None, QUICK)
     folder.mkdir(parents=True)
     context = open_context(folder, key, SettableClock(clock), config)
@@ -47,9 +49,12 @@ def make_tested_run(folder: Path, key: bytes, clock: Clock) -> Path:
         base, _ = load_policy(context.policies, record.id)
         proposals = ask_about_history(context, base, record.id, 60, silent)
         simulate_answers(context, proposals, 40, "history-answers", silent)
-        model = learn(context, simulated=True).fitted.model
-        (shaped,) = shape_policies(context, base, [ModelDesk(model)], "shape", silent)
+        learned = learn(context, simulated=True)
+        (blind,) = placebo_models(context, learned, 1)
+        desks = [ModelDesk(learned.fitted.model), ModelDesk(blind.model)]
+        shaped, placebo = shape_policies(context, base, desks, "shape", silent)
         store_policy(context, shaped, "shaped", record.id)
+        store_placebo(context, placebo, blind.model, learned.record, record.id)
     finally:
         context.store.close()
     return folder

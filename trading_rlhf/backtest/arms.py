@@ -166,7 +166,7 @@ def matching_thresholds(
     length: int,
     costs: CostModel,
     gate: GateConfig,
-    decider: Desk,
+    decider: Desk | None,
     *,
     capital: float = 1e6,
     generator: torch.Generator | None = None,
@@ -185,7 +185,7 @@ def matching_thresholds(
         length: decisions per episode.
         costs: cost model.
         gate: cool-down and smallest trade.
-        decider: the true desk.
+        decider: the true desk; None executes everything shown.
         capital: equity at the start (USD), for costs in USD.
         generator: draws when reviews are answered, where that is a matter of chance.
     """

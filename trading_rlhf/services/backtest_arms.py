@@ -2,8 +2,14 @@
 
 from dataclasses import dataclass, field
 
-from trading_rlhf.loop import Context, hold_targets, undisturbed_walks, walk_targets
-from trading_rlhf.loop.approved import approved_arm
+from trading_rlhf.loop import (
+    Context,
+    approved_arm,
+    hold_targets,
+    undisturbed_walks,
+    walk_targets,
+)
+from trading_rlhf.loop.placebo import placebo_walk, stored_placebo
 from trading_rlhf.market import Bars
 from trading_rlhf.types import FloatArray, JsonDict
 
@@ -51,15 +57,10 @@ def run_arms(context: Context, window: Bars) -> tuple[dict[str, RunArm], list[st
     Returns:
         Arms by name, as far as they exist, and sentences on those that do not.
     """
+    arms = {HOLD: RunArm(_WHAT[HOLD], hold_targets(window))}
     base, record = context.policy("base")
     stored = context.reward_model()
     shaped = context.policy("shaped") if context.newest("policy", "shaped") else None
-    arms = {
-        HOLD: RunArm(
-            "Equal weights of what trades at the first bar, bought once and never traded again.",
-            hold_targets(window),
-        )
-    }
     policies = {RAW: record.id, FILTERED: record.id, SHAPED: shaped[1].id if shaped else None}
     walks = undisturbed_walks(
         context, base, stored[0] if stored else None, shaped[0] if shaped else None
@@ -69,6 +70,11 @@ def run_arms(context: Context, window: Bars) -> tuple[dict[str, RunArm], list[st
         if name != RAW and stored is not None:
             ids["reward_model"] = stored[1].id
         arms[name] = RunArm(_WHAT[name], walk_targets(walked), ids)
+    placebo = stored_placebo(context)
+    if placebo is not None and shaped is not None:
+        ids = {"policy": placebo.policy_id, "reward_model": placebo.model_id}
+        walked = placebo_walk(context, placebo, list(walks.values())[-1])
+        arms[PLACEBO] = RunArm(_WHAT[PLACEBO], walk_targets(walked), ids)
     missing = []
     approved = approved_arm(context, stored is not None and stored[1].simulated)
     if approved.targets is None:
@@ -84,7 +90,9 @@ def main_arm(arms: dict[str, RunArm]) -> str:
 
 
 _WHAT = {
+    HOLD: "Equal weights of what trades at the first bar, bought once and never traded again.",
     RAW: "The policy trained on profit alone; every trade it proposes is executed.",
     FILTERED: "The raw policy; only what the reward model approves is executed.",
+    PLACEBO: "The same learning from shuffled answers, at a threshold that shows as much.",
     SHAPED: "The policy trained on under the reward model as its desk, under the same filter.",
 }

@@ -7,8 +7,7 @@ from trading_rlhf.backtest import Plot, Section, Table
 from trading_rlhf.backtest.labels import percent
 from trading_rlhf.backtest.plots import COLOURS, styled
 from trading_rlhf.errors import RunError
-from trading_rlhf.loop import Context, simulated_desk
-from trading_rlhf.loop.frontier import Frontier, threshold_frontier
+from trading_rlhf.loop import Context, Frontier, simulated_desk, threshold_frontier
 
 __all__ = ["frontier_sections", "sweep_threshold"]
 

@@ -6,8 +6,7 @@ from typing import Any
 import pandas as pd
 
 from trading_rlhf.backtest import Section, Table
-from trading_rlhf.loop import Context
-from trading_rlhf.loop.attribution import Attribution, attribute
+from trading_rlhf.loop import Attribution, Context, attribute
 
 __all__ = ["people_sections"]
 

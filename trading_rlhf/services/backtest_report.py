@@ -27,8 +27,7 @@ from trading_rlhf.backtest import (
     write_report,
 )
 from trading_rlhf.env import cut_market
-from trading_rlhf.loop import Context
-from trading_rlhf.loop.frontier import Frontier
+from trading_rlhf.loop import Context, Frontier
 from trading_rlhf.market import Bars, survivorship_note
 from trading_rlhf.services.backtest_arms import PAIRS, RunArm, main_arm, run_arms
 from trading_rlhf.services.backtest_frontier import frontier_sections
