@@ -109,7 +109,7 @@ def test_flipped_targets_are_taken_as_they_are(bars, wanted):
     "targets",
     [
         np.full((30, 3), 0.1j), torch.full((30, 3), 0.1j), np.full((30, 3), None),
-        np.full((30, 3), 10**400),
+        np.full((30, 3), 10**400), np.array([[np.complex128(1j)] * 3] * 30, dtype=object),
         np.full((30, 3), "0.2"), np.full((30, 3), "0.2", dtype=object), {"a": 1},
         np.full((30, 3), np.datetime64("2020-01-01")), iter([None]), lambda: None,
     ],

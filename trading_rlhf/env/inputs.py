@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -224,14 +225,7 @@ def as_numbers(
     except (TypeError, ValueError, RuntimeError, OverflowError) as problem:
         raise _no_numbers(what, describe(values), error) from problem
     if array.dtype.kind == "O":
-        for item in array.flat:
-            if not isinstance(item, bool | int | float | np.number | np.bool_):
-                got = f"{describe(item)} among them" if array.ndim else describe(values)
-                raise _no_numbers(what, got, error)
-        try:
-            array = array.astype(np.float64)
-        except OverflowError as problem:
-            raise _no_numbers(what, "one beyond the largest float", error) from problem
+        array = _from_objects(array, what, error)
     if array.dtype.kind not in "biuf":
         raise _no_numbers(what, describe(array if array.ndim else values), error)
     if not array.flags.writeable:
@@ -242,6 +236,19 @@ def as_numbers(
         # Views that run backwards, and formats of numbers that only NumPy knows.
         single = array.dtype == np.float32
         return torch.from_numpy(array.astype(np.float32 if single else np.float64, order="C"))
+
+
+def _from_objects(
+    array: npt.NDArray[Any], what: str, error: type[TradingRlhfError]
+) -> npt.NDArray[Any]:
+    """Python's own numbers as float64."""
+    for item in array.flat:
+        if not isinstance(item, bool | int | float | np.integer | np.floating | np.bool_):
+            raise _no_numbers(what, describe(item) + " among them" * (array.ndim > 0), error)
+    try:
+        return array.astype(np.float64)
+    except (OverflowError, TypeError) as problem:
+        raise _no_numbers(what, "one that is no real float", error) from problem
 
 
 def _no_numbers(what: str, got: str, error: type[TradingRlhfError]) -> TradingRlhfError:
