@@ -15,6 +15,7 @@ from trading_rlhf.loop.demo import run_demo, single_user
 from trading_rlhf.loop.frontier import Frontier, price_frontier, threshold_frontier
 from trading_rlhf.loop.learning import Learned, answered_trades, learn, placebo_models
 from trading_rlhf.loop.outcomes import Outcomes, Trades, trade_outcomes
+from trading_rlhf.loop.placebo import Placebo, placebo_walk, store_placebo, stored_placebo
 from trading_rlhf.loop.replay import (
     Replayed,
     catch_up,
@@ -62,6 +63,7 @@ __all__ = [
     "LocalWorkers",
     "Outcomes",
     "RayWorkers",
+    "Placebo",
     "Replayed",
     "SettableClock",
     "StressPlan",
@@ -87,6 +89,7 @@ __all__ = [
     "open_context",
     "out_of_sample_quality",
     "placebo_models",
+    "placebo_walk",
     "price_frontier",
     "read_grid",
     "record_stress",
@@ -102,7 +105,9 @@ __all__ = [
     "simulate_answers",
     "simulated_desk",
     "single_user",
+    "store_placebo",
     "store_policy",
+    "stored_placebo",
     "stress",
     "stress_sentences",
     "stress_table",

@@ -20,6 +20,7 @@ from trading_rlhf.loop.asking import ask_about_history, simulate_answers, simula
 from trading_rlhf.loop.comparing import ARMS, Comparison, compare, out_of_sample_quality
 from trading_rlhf.loop.context import Context, SettableClock, open_context
 from trading_rlhf.loop.learning import Learned, learn, placebo_models
+from trading_rlhf.loop.placebo import store_placebo
 from trading_rlhf.loop.replay import Replayed, replay, require_review_time
 from trading_rlhf.loop.reporting import (
     arm_summary,
@@ -121,6 +122,8 @@ def _run(context: Context, progress: Progress) -> JsonDict:
     with seconds.of("shape"):
         trained = _shape(context, base, learned, placebos, progress)
         shaped_record = store_policy(context, trained.shaped, "shaped", base_record.id)
+        placebo, blind = trained.placebos[0]
+        store_placebo(context, placebo, blind.model, learned.record, base_record.id)
     with seconds.of("backtest"):
         tested = _test(context, base, learned, trained, progress)
     with seconds.of("export"):

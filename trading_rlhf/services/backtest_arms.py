@@ -6,10 +6,11 @@ from trading_rlhf.loop import (
     Context,
     approved_arm,
     hold_targets,
+    placebo_walk,
+    stored_placebo,
     undisturbed_walks,
     walk_targets,
 )
-from trading_rlhf.loop.placebo import placebo_walk, stored_placebo
 from trading_rlhf.market import Bars
 from trading_rlhf.types import FloatArray, JsonDict
 

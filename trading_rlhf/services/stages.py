@@ -13,6 +13,7 @@ from trading_rlhf.errors import AuditError, RunError
 from trading_rlhf.feedback import ReviewDesk, create_account, list_accounts
 from trading_rlhf.loop import (
     Context,
+    Learned,
     Replayed,
     SettableClock,
     ask_about_history,
@@ -20,6 +21,7 @@ from trading_rlhf.loop import (
     learn,
     live_proposals,
     open_context,
+    placebo_models,
     release,
     require_database,
     require_review_time,
@@ -27,11 +29,12 @@ from trading_rlhf.loop import (
     run_demo,
     shape_policies,
     single_user,
+    store_placebo,
     store_policy,
     train_base,
 )
 from trading_rlhf.proposals import Proposal
-from trading_rlhf.reward import ModelDesk, RewardModel
+from trading_rlhf.reward import ModelDesk
 from trading_rlhf.services.people import make_password
 from trading_rlhf.services.runs import system_clock
 from trading_rlhf.services.secrets import Secrets
@@ -150,7 +153,7 @@ def fit(stage: Stage, simulated: bool) -> JsonDict:
         # A base policy that cannot be loaded should stop this before anything is stored.
         context.policy("base")
         learned = learn(context, simulated)
-        policy = shape(context, learned.fitted.model, stage.progress)
+        policy = shape(context, learned, stage.progress)
         return {
             "reward_model": learned.record.id,
             "answers": len(learned.record.answer_ids),
@@ -159,12 +162,19 @@ def fit(stage: Stage, simulated: bool) -> JsonDict:
         }
 
 
-def shape(context: Context, model: RewardModel, progress: Progress) -> str:
-    """Train the base policy under a reward model as the desk, store it, return its id."""
+def shape(context: Context, learned: Learned, progress: Progress) -> str:
+    """Train the base policy under a reward model as the desk, store it, return its id.
+
+    The placebo, the same learning from shuffled answers, is trained beside it and kept.
+    """
     base, record = context.policy("base")
-    desk = ModelDesk(model, context.config.fit.pessimism)
-    (shaped,) = shape_policies(context, base, [desk], "shape", progress)
-    return store_policy(context, shaped, "shaped", record.id).id
+    (blind,) = placebo_models(context, learned, 1)
+    pessimism = context.config.fit.pessimism
+    desks = [ModelDesk(fitted.model, pessimism) for fitted in (learned.fitted, blind)]
+    shaped, placebo = shape_policies(context, base, desks, "shape", progress)
+    stored = store_policy(context, shaped, "shaped", record.id)
+    store_placebo(context, placebo, blind.model, learned.record, record.id)
+    return stored.id
 
 
 def export(stage: Stage) -> JsonDict:
