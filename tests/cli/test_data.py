@@ -133,3 +133,33 @@ def test_a_run_trains_on_nothing_that_is_not_in_the_cache(run: Run) -> None:
     said = run("train", "--run", "runs/x", "--data", "cache:3f2a")
     assert said.status == 1
     assert "trading-rlhf data cache" in said.sentence
+
+
+def test_a_cache_that_is_no_folder_is_one_sentence(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    for name in ("file", "/dev/null"):
+        said = run("data", "cache", "--cache", name)
+        assert said.status == 1
+        assert f"a cache must be a folder; got {name}" in said.sentence
+    for verb in (("cache",), ("check", "us4"), ("fetch", "AAA", *RANGE)):
+        said = run("data", *verb, "--cache", "")
+        assert said.status == 2
+        assert "--cache" in said.sentence
+    assert run("data", "cache", "--cache", "none").status == 0
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_fetched(
+    run: Run, yahoo: Yahoo, tmp_path: Path
+) -> None:
+    said = run("data", "fetch", "AAA", *RANGE, "--to", "x.txt")
+    assert said.status == 1
+    assert "a bars file must end in .csv or .parquet; got x.txt" in said.sentence
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_check_names_the_file_that_cannot_be_read(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "odd.csv").write_text("date,symbol\n2020-01-02,AAA\n")
+    said = run("data", "check", "odd.csv")
+    assert said.status == 1
+    assert "odd.csv: bars need the columns" in said.sentence
+    assert run("data", "check", "us4", "--limit", "-1").status == 2

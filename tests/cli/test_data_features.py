@@ -207,3 +207,21 @@ def test_an_empty_name_is_no_name(run: Run, made: str) -> None:
     said = run("data", "features", "--report", "--source", "")
     assert said.status == 1
     assert "a bars file must end in .csv or .parquet; got no name" in said.sentence
+
+
+def test_a_made_market_has_bounds_that_are_told_before_it_is_drawn(run: Run) -> None:
+    for arguments, word in (
+        (("--bars", 10, "--assets", 5001), "at most 5000 assets"),
+        (("--bars", 20_000, "--assets", 5000), "at most 30000000 prices"),
+    ):
+        said = run("data", "make", "gbm", *arguments)
+        assert said.status == 1
+        assert word in said.sentence
+
+
+@pytest.mark.parametrize("option", ["--bars", "--assets", "--seed"])
+@pytest.mark.parametrize("value", ["2.5", "1e2", "a", ""])
+def test_a_number_that_is_not_whole_is_refused(run: Run, option: str, value: str) -> None:
+    said = run("data", "make", "gbm", option, value)
+    assert said.status == 2
+    assert option in said.sentence

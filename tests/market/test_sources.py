@@ -158,7 +158,10 @@ def test_a_write_replaces_the_old_file_in_one_step_after_it_is_on_disk(
         ([HEAD, *ROWS[2:], *ROWS[:2]], "must ascend; got 2020-01-02 of AAA in data row 5 after"),
         ([HEAD, *ROWS, ROWS[3]], "one row per date; got a second 2020-01-03 of BBB in data row 7"),
         (with_row(2, "2020-01-03,AAA,10,11,9,-10.1,100"), "got -10.1 for AAA on 2020-01-03"),
-        (with_row(2, "2020-01-03,AAA,10,11,9,0,100"), "positive and finite; got 0 for AAA"),
+        (
+            with_row(2, "2020-01-03,AAA,10,11,9,0,100"),
+            "positive and finite, 1e-9 to 1e12; got 0 for AAA",
+        ),
         (with_row(3, "2020-01-03,BBB,20,18,19,20.1,200"), "high must not be below low; got 18"),
         (with_row(2, "2020-01-03,AAA,10,11,9,ten,100"), "close must hold numbers; got 'ten' in"),
         (with_row(2, "2020-01-03,AAA,10,11,9,,100"), "wherever .*; got nan for AAA on 2020-01-03"),

@@ -7,7 +7,8 @@ from typing import Literal
 import pandas as pd
 from cyclopts import App
 
-from trading_rlhf.cli.console import print_frame, print_json, print_line, progress_bars
+from trading_rlhf.cli.console import print_error, print_frame, print_json, print_line, progress_bars
+from trading_rlhf.cli.options import Folder, Whole
 from trading_rlhf.services.market_data import check_data, fetch_data, list_cache
 
 __all__ = ["data"]
@@ -24,7 +25,7 @@ def fetch(
     end: date,
     interval: Literal["1d", "1h", "30m", "15m", "5m", "1m"] = "1d",
     to: Path | None = None,
-    cache: Path | None = None,
+    cache: Folder | None = None,
     json: bool = False,
 ) -> int:
     """Fetch bars from Yahoo Finance; what arrives is kept in the cache, each failure is named.
@@ -54,7 +55,9 @@ def fetch(
 
 
 @data.command
-def check(source: str, /, *, cache: Path | None = None, json: bool = False, limit: int = 40) -> int:
+def check(
+    source: str, /, *, cache: Folder | None = None, json: bool = False, limit: Whole = 40
+) -> int:
     """Check bars for silent faults; nothing is repaired. Exit 1 where a file cannot be used.
 
     Args:
@@ -63,6 +66,9 @@ def check(source: str, /, *, cache: Path | None = None, json: bool = False, limi
         json: print JSON.
         limit: findings to print.
     """
+    if limit < 0:
+        print_error(f"Usage: --limit must be zero or more; got {limit}.")
+        return 2
     checked = check_data(source, cache)
     findings = checked.findings
     if json:
@@ -87,7 +93,7 @@ def check(source: str, /, *, cache: Path | None = None, json: bool = False, limi
 
 
 @data.command(name="cache")
-def cache_(*, cache: Path | None = None, json: bool = False) -> int:
+def cache_(*, cache: Folder | None = None, json: bool = False) -> int:
     """List the bars in the cache; exit 1 where an entry is damaged.
 
     Args:

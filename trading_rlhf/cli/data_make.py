@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from trading_rlhf.cli.console import print_json, print_line
+from trading_rlhf.cli.options import Whole
 from trading_rlhf.services.made_data import make_data
 
 __all__ = ["make"]
@@ -12,9 +13,9 @@ def make(
     name: str,
     /,
     *,
-    bars: int = 2520,
-    assets: int = 20,
-    seed: int = 0,
+    bars: Whole = 2520,
+    assets: Whole = 20,
+    seed: Whole = 0,
     to: Path = Path("data/made.parquet"),
     json: bool = False,
 ) -> int:

@@ -62,13 +62,22 @@ def infer_actions(
         traded, to a hundredth of a cent).
 
     Raises:
-        DataError: the factor falls by more than rounding and less than a reverse split.
+        DataError: the factor falls by more than rounding and less than a reverse split, or steps
+            like a split where the close as traded does not.
     """
     factor = adjusted_close / raw_close
     step = factor[1:] / factor[:-1]
     split, dividend = np.ones_like(factor), np.zeros_like(factor)
     for i in np.flatnonzero(np.abs(step - 1.0) > _SPLIT_STEP):
-        split[i + 1] = float(Fraction(step[i]).limit_denominator(20))
+        split[i + 1] = _ratio(float(step[i]))
+        moved, ratio = np.log(raw_close[i + 1] / raw_close[i]), np.log(split[i + 1])
+        if abs(moved + ratio) >= abs(ratio):
+            raise DataError(
+                "a close as traded must fall with a split",
+                f"{raw_close[i]:g} then {raw_close[i + 1]:g} at bar {i + 1}, where adjusted over "
+                f"traded steps by {step[i]:g}",
+                "Check the adjusted closes.",
+            )
     unit = 0.5 * 10.0**-decimals
     rounding = unit / adjusted_close[1:] + unit / adjusted_close[:-1]
     paid = (step / split[1:] - 1.0) * raw_close[1:]
@@ -82,6 +91,13 @@ def infer_actions(
         )
     dividend[1:] = np.where(paid > least, np.round(paid, 4), 0.0)
     return split, dividend
+
+
+def _ratio(step: float) -> float:
+    """Return the ratio of small whole numbers nearest to a step, be it a split or its reverse."""
+    if step < 1.0:
+        return float(1 / Fraction(1.0 / step).limit_denominator(20))
+    return float(Fraction(step).limit_denominator(20))
 
 
 def later_splits(split: FloatArray) -> FloatArray:

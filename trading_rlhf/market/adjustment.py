@@ -6,6 +6,7 @@ import numpy as np
 
 from trading_rlhf.errors import DataError
 from trading_rlhf.market.actions import infer_actions, later_splits, restore_traded, split_days
+from trading_rlhf.market.bars import PRICE_RANGE
 from trading_rlhf.types import BoolArray, FloatArray
 
 __all__ = ["Panels", "adjusted_panels", "split_remedy"]
@@ -83,12 +84,13 @@ def _from_two_closes(
             "all three",
             "Drop raw_close, or drop adj close if close is adjusted.",
         )
-    if not ((adjusted > 0.0) & np.isfinite(adjusted))[tradable].all():
-        raise DataError(
-            "adj close must be a positive price wherever there is a close",
-            "a missing, zero or negative one",
-            "Correct the adj close or drop the column.",
-        )
+    for name, prices in (("adj close", adjusted), ("close", close)):
+        if not ((prices >= PRICE_RANGE[0]) & (prices <= PRICE_RANGE[1]))[tradable].all():
+            raise DataError(
+                f"{name} must be a positive price wherever there is a bar",
+                "a missing, zero, negative or impossible one",
+                f"Correct the {name}, or drop the adj close.",
+            )
     given = panels.get("split")
     split, dividend = np.ones_like(close), np.zeros_like(close)
     raw, factor = close.copy(), np.full_like(close, np.nan)

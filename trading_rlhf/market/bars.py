@@ -1,7 +1,6 @@
 """A frozen panel of price bars that checks itself."""
 
 import hashlib
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,19 +11,24 @@ import numpy.typing as npt
 import pandas as pd
 
 from trading_rlhf.errors import DataError
+from trading_rlhf.market.axes import YEARS, checked_dates, checked_symbols, day_of
 from trading_rlhf.types import BoolArray, FloatArray
 
-__all__ = ["Bars", "PriceHistory", "ARRAY_NAMES", "PRICE_NAMES", "SESSIONS_PER_YEAR", "YEARS"]
+__all__ = [
+    "Bars",
+    "PriceHistory",
+    "ARRAY_NAMES",
+    "PRICE_NAMES",
+    "PRICE_RANGE",
+    "SESSIONS_PER_YEAR",
+    "YEARS",
+]
 
 PRICE_NAMES: Final = ("open", "high", "low", "close")
 ARRAY_NAMES: Final = (*PRICE_NAMES, "volume", "raw_close", "split", "dividend", "tradable")
-YEARS: Final = range(1800, 2200)
 SESSIONS_PER_YEAR: Final = 252.0
+PRICE_RANGE: Final = (1e-9, 1e12)
 _TOLERANCE = 1e-9
-_FIRST, _END = (
-    pd.Timestamp(f"{y}-01-01").as_unit("us").value // 1000 for y in (YEARS.start, YEARS.stop)
-)
-_DAY = 86_400_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +107,7 @@ class Bars:
             DataError: unsorted or repeated dates, repeated symbols, wrong shapes, a price that is
                 missing or not positive, a high below a low, a negative volume, split or dividend.
         """
-        index, names = _checked_dates(dates), _checked_symbols(symbols)
+        index, names = checked_dates(dates), checked_symbols(symbols)
         shape = (len(index), len(names))
         given = {
             "open": open,
@@ -262,8 +266,8 @@ class Bars:
                 "Fill in the price, or leave the bar out (tradable False).",
             )
             self._reject(
-                ~missing & ~((prices > 0.0) & np.isfinite(prices)),
-                f"{name} must be positive and finite",
+                ~missing & ~((prices >= PRICE_RANGE[0]) & (prices <= PRICE_RANGE[1])),
+                f"{name} must be positive and finite, 1e-9 to 1e12",
                 prices,
                 "Correct the price or leave the bar out.",
             )
@@ -292,17 +296,20 @@ class Bars:
                 "Correct the volume or leave the bar out.",
             )
             self._reject(
-                np.isinf(self.volume), "volume must be finite", self.volume, "Correct the volume."
+                self.volume > 1e18,
+                "volume must be finite, 1e18 at most",
+                self.volume,
+                "Correct it.",
             )
         self._reject(
-            ~((self.split > 0.0) & np.isfinite(self.split)),
-            "split must be positive",
+            ~((self.split >= 1e-6) & (self.split <= 1e6)),
+            "split must be positive, 1e-6 to 1e6",
             self.split,
             "Write 1 where there was none and 2 for two new shares per old one.",
         )
         self._reject(
-            ~((self.dividend >= 0.0) & np.isfinite(self.dividend)),
-            "dividend must be zero or more",
+            ~((self.dividend >= 0.0) & (self.dividend <= PRICE_RANGE[1])),
+            "dividend must be zero or more, 1e12 at most",
             self.dividend,
             "Write 0 where there was none.",
         )
@@ -319,48 +326,8 @@ class Bars:
         if not bad.any():
             return
         row, column = (int(i) for i in np.argwhere(bad)[0])
-        where = f"{self.symbols[column]} on {_day(self.dates[row])}"
+        where = f"{self.symbols[column]} on {day_of(self.dates[row])}"
         raise DataError(must, f"{values[row, column]:g} for {where}", remedy)
-
-
-def _checked_dates(dates: pd.DatetimeIndex | Sequence[str]) -> pd.DatetimeIndex:
-    try:
-        index = pd.DatetimeIndex(pd.Index(dates)).as_unit("us")
-    except (ValueError, TypeError) as error:
-        raise DataError("dates must be dates", str(error), "Pass a pandas DatetimeIndex.") from None
-    if len(index) == 0:
-        raise DataError("bars must cover at least one date", "none", "Pass more data.")
-    if index.hasnans:
-        raise DataError("every bar must have a date", "a missing date", "Fill it in.")
-    times = index.asi8
-    if not ((times >= _FIRST) & (times < _END)).all():
-        raise DataError("dates must lie between 1800 and 2199", "another year", "Correct them.")
-    if index.tz is not None and str(index.tz) != "UTC":
-        raise DataError("dates must be naive or UTC", str(index.tz), "Use dates.tz_convert('UTC').")
-    if index.tz is None and (times % _DAY).any():
-        raise DataError(
-            "bars within a day must carry a time zone",
-            str(index[times % _DAY != 0][0]),
-            "Use dates.tz_localize(...).tz_convert('UTC').",
-        )
-    late = np.flatnonzero(np.diff(times) <= 0)
-    if late.size:
-        first, second = index[late[0]], index[late[0] + 1]
-        what = "each date may occur once" if first == second else "dates must ascend"
-        raise DataError(what, f"{_day(second)} after {_day(first)}", "Sort and deduplicate them.")
-    return pd.DatetimeIndex(times.view("M8[us]")).tz_localize(index.tz)
-
-
-def _checked_symbols(symbols: Sequence[str]) -> tuple[str, ...]:
-    names = tuple(symbols)
-    if isinstance(symbols, str) or not names or not all(isinstance(n, str) and n for n in names):
-        raise DataError(
-            "symbols must be a list of names", repr(symbols)[:80], "Pass ('AAPL', 'IBM')."
-        )
-    repeated = sorted(name for name, count in Counter(names).items() if count > 1)
-    if repeated:
-        raise DataError("each symbol may occur once", ", ".join(repeated), "Drop the repeats.")
-    return names
 
 
 def _numbers(name: str, values: npt.ArrayLike, shape: tuple[int, int]) -> FloatArray:
@@ -391,7 +358,3 @@ def _flags(values: npt.ArrayLike, shape: tuple[int, int]) -> BoolArray:
 def _frozen(array: FloatArray) -> FloatArray:
     array.setflags(write=False)
     return array
-
-
-def _day(date: pd.Timestamp) -> str:
-    return date.isoformat() if date.tzinfo else f"{date:%Y-%m-%d}"

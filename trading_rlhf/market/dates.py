@@ -29,8 +29,9 @@ def read_dates(column: "pd.Series[Any]") -> tuple[npt.NDArray[np.intp], pd.Datet
     """
     codes, given = pd.factorize(column)
     moments, written, bad = _read(pd.Series(given))
-    if (codes < 0).any() or bad.any():
-        wrong = (codes < 0) | bad[codes]
+    wrong = codes < 0
+    wrong[~wrong] = bad[codes[~wrong]]
+    if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         cell = column.iloc[row]
         raise DataError(

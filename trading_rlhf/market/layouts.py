@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -89,7 +89,24 @@ def long_table(table: pd.DataFrame, name: str = "") -> LongTable:
     known = [i for i, field in enumerate(fields) if field is not None]
     yahoo = any(_plain(column) == "stock splits" for column in table.columns)
     picked = table.iloc[:, known].set_axis([str(fields[i]) for i in known], axis=1)
+    _check_cells(picked)
     return LongTable(picked, tuple(notes), yahoo)
+
+
+def _check_cells(table: pd.DataFrame) -> None:
+    """Refuse cells of lists, structs and bytes, with which nothing after this can be done."""
+    for name, column in table.items():
+        if not pd.api.types.is_object_dtype(column):
+            continue
+        if pd.api.types.infer_dtype(column, skipna=True) not in ("mixed", "bytes"):
+            continue
+        for row, cell in enumerate(column):
+            if isinstance(cell, bytes) or not isinstance(cell, Hashable):
+                raise DataError(
+                    f"{name} must hold dates, text, numbers or flags",
+                    f"{str(cell)[:40]!r} in data row {row + 1}",
+                    "Write one of these in each cell.",
+                )
 
 
 def _with_index(table: pd.DataFrame) -> pd.DataFrame:

@@ -108,8 +108,9 @@ def check_file(path: str | Path, clock: Clock | None = None) -> QualityReport:
 def check_table(table: pd.DataFrame) -> QualityReport:
     """List every impossible row of a table; ``read_bars`` would name only the first.
 
-    Rules: not_a_date, no_symbol, missing (no number), not_positive, negative, high_below_low,
-    open_outside_range, close_outside_range, repeated, unsorted, mixed_currencies.
+    Rules: not_a_date, no_symbol, missing (no number), not_positive, out_of_range (a price of no
+    market), negative, high_below_low, open_outside_range, close_outside_range, repeated, unsorted,
+    mixed_currencies.
 
     Raises:
         DataError: a needed column is missing.

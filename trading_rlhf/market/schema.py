@@ -10,7 +10,7 @@ import pandas as pd
 import pandera.pandas as pa
 
 from trading_rlhf.errors import DataError
-from trading_rlhf.market.bars import PRICE_NAMES, YEARS
+from trading_rlhf.market.bars import PRICE_NAMES, PRICE_RANGE, YEARS
 from trading_rlhf.market.dates import read_dates
 from trading_rlhf.market.findings import FINDING_COLUMNS, Findings
 from trading_rlhf.market.tables import plain_number
@@ -25,8 +25,9 @@ _NUMBERS: Final = (*PRICE_NAMES, "volume", "raw_close", "adj_close")
 def check_rows(table: pd.DataFrame) -> Findings:
     """List every impossible row of a long table.
 
-    Rules: not_a_date, no_symbol, missing (no number), not_positive, negative, high_below_low,
-    open_outside_range, close_outside_range, repeated, unsorted, mixed_currencies.
+    Rules: not_a_date, no_symbol, missing (no number), not_positive, out_of_range (a price of no
+    market), negative, high_below_low, open_outside_range, close_outside_range, repeated, unsorted,
+    mixed_currencies.
     """
     given = _with_bars(table).reset_index(drop=True)
     names = [name for name in _NUMBERS if name in given]
@@ -56,7 +57,14 @@ def long_schema(names: list[str], ascends: bool = False) -> pa.DataFrameSchema:
     # All are asked in the negative, so that a missing number is reported once, as missing.
     positive = _check(lambda x: ~((x <= 0.0) | (x == np.inf)), "not_positive")
     not_negative = _check(lambda x: ~((x < 0.0) | (x == np.inf)), "negative")
-    columns = {n: pa.Column(float, not_negative if n == "volume" else positive) for n in names}
+    least, most = PRICE_RANGE
+    possible = _check(
+        lambda x: ~((x > 0.0) & (x < least) | (x > most) & (x < np.inf)), "out_of_range"
+    )
+    columns = {
+        n: pa.Column(float, [not_negative] if n == "volume" else [positive, possible])
+        for n in names
+    }
     checks = [] if ascends else [_check(lambda t: pd.Series(~_earlier(t)), "unsorted")]
     if {"high", "low"} <= set(names):
         checks.append(_check(lambda t: ~_above(t["low"], t["high"]), "high_below_low"))
@@ -104,7 +112,8 @@ def _symbols(column: "pd.Series[Any]") -> "pd.Series[Any]":
 def _numbers(column: "pd.Series[Any]") -> FloatArray:
     numbers = plain_number(column)
     if numbers is None:
-        return pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64)
+        text = column.astype(str).str.strip()
+        return pd.to_numeric(text, errors="coerce").to_numpy(dtype=np.float64)
     return numbers
 
 

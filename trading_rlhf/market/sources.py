@@ -188,7 +188,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
     except pd.errors.ParserWarning:
         reason = "a row has more cells than the header"
     except (pd.errors.ParserError, csv.Error, ValueError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
     else:
         if head.separated_by:
             raise _no_csv(path, f"columns separated by {head.separated_by}")
@@ -238,11 +238,16 @@ def _header(path: Path) -> _Header:
 def _read_parquet(path: Path) -> pd.DataFrame:
     try:
         # A symbol is kept once, and columns are handed over one by one: long histories fit.
-        names = [name for name in pq.read_schema(path).names if field_of(name) == "symbol"]
+        names = [
+            column.name
+            for column in pq.read_schema(path)
+            if field_of(column.name) == "symbol" and pa.types.is_string(column.type)
+        ]
         file = pq.ParquetFile(path, read_dictionary=names)
         table: pd.DataFrame = file.read().to_pandas(split_blocks=True, self_destruct=True)
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
+    # Bytes that were damaged can mean anything, and raise anything.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise DataError(f"{path.name} must be a Parquet table", reason, "Write it again.") from None
     return table
 

@@ -81,11 +81,13 @@ def bars_of(long: LongTable, judge_splits: bool = True) -> tuple[Bars, tuple[str
     tradable = np.zeros(shape, dtype=bool)
     tradable[rows, columns] = _flags(table["tradable"]) if "tradable" in table else True
     given = (*(name for name in ARRAY_NAMES if name != "tradable"), "adj_close")
-    panels, done = adjusted_panels(
-        {name: panel(name) for name in given}, tradable, long.events_of_yahoo
-    )
-    if judge_splits:
-        _check_splits(panels, tradable, dates, [str(name) for name in names])
+    # Impossible numbers give impossible ones, which Bars refuses.
+    with np.errstate(all="ignore"):
+        panels, done = adjusted_panels(
+            {name: panel(name) for name in given}, tradable, long.events_of_yahoo
+        )
+        if judge_splits:
+            _check_splits(panels, tradable, dates, [str(name) for name in names])
     bars = Bars(dates, [str(name) for name in names], **panels, tradable=tradable)  # type: ignore[arg-type]
     return bars, (*long.notes, *([note] if note else []), *done)
 
@@ -94,6 +96,10 @@ def plain_number(column: "pd.Series[Any]") -> FloatArray | None:
     """Read numbers exactly, a blank as a missing one; None where a cell is no number."""
     if column.dtype == np.float64:
         return column.to_numpy()
+    if pd.api.types.is_bool_dtype(column) or pd.api.types.is_complex_dtype(column):
+        return None
+    if pd.api.types.infer_dtype(column) == "decimal":
+        column = column.map(str, na_action="ignore")
     if pd.api.types.is_numeric_dtype(column):
         return column.to_numpy(dtype=np.float64, na_value=np.nan)
     try:

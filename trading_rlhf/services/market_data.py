@@ -28,6 +28,7 @@ from trading_rlhf.market import (
     write_bars,
 )
 from trading_rlhf.market.cache import CACHE_PREFIX
+from trading_rlhf.market.sources import check_file_name
 from trading_rlhf.services.runs import system_clock
 from trading_rlhf.types import JsonDict, Progress
 
@@ -81,6 +82,8 @@ def fetch_data(
     Raises:
         DataError: the request is impossible, or the cache or file cannot be written.
     """
+    if to is not None:
+        check_file_name(to)
     result = fetch_bars(
         symbols,
         start,
