@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from trading_rlhf.errors import DataError, LookAheadError
-from trading_rlhf.market import Feature, check_causal, check_feature, default_registry, load_sample
+from trading_rlhf.market import (
+    Feature,
+    check_causal,
+    check_feature,
+    default_registry,
+    gbm_market,
+    load_sample,
+)
 
 
 def zeros_with(fill):
@@ -141,3 +148,10 @@ def test_a_feature_of_more_than_the_bars_is_refused(make_bars):
 @pytest.mark.parametrize("name", default_registry().names())
 def test_the_registered_features_pass_on_long_bars_with_splits(name):
     check_feature(default_registry().get(name), load_sample("us4"), np.random.default_rng(0))
+
+
+@pytest.mark.timeout(20)
+def test_a_long_lookback_is_checked_in_a_moment():
+    bars = gbm_market(np.random.default_rng(0), 4120, n_assets=3)
+    feature = Feature("own", 4000, "own", "own", lambda b: np.zeros(b.shape))
+    check_causal(feature, bars, np.random.default_rng(0))

@@ -62,6 +62,14 @@ def test_cells_that_hold_no_single_value_are_refused(parquet, kind, name):
         assert "\n" not in str(said.value)
 
 
+@pytest.mark.parametrize("kind", [STRUCT, LIST, MAP, BYTES], ids=["struct", "list", "map", "bytes"])
+def test_a_wide_table_of_such_cells_is_refused(tmp_path, kind):
+    path = tmp_path / "wide.parquet"
+    pq.write_table(pa.table({"date": PLAIN["date"], "A": kind}), path)
+    with pytest.raises(DataError, match="A must hold dates, text, numbers or flags"):
+        read_bars(path)
+
+
 def test_a_column_that_nobody_asks_for_may_hold_anything(parquet):
     assert read_bars(parquet(extra=STRUCT)).shape == (4, 1)
 

@@ -89,8 +89,13 @@ def test_a_monstrous_name_of_a_column_is_a_name(tmp_path, cell):
 
 @pytest.mark.parametrize(("mark", "name"), [("\t", "tabs"), (";", "semicolons"), ("|", "bars")])
 def test_another_separator_is_named(tmp_path, mark, name):
-    (tmp_path / "bars.csv").write_text("date,symbol,close\n2020-01-02,A,1\n".replace(",", mark))
-    with pytest.raises(DataError, match=rf"must be a CSV table; got .*{name}.*"):
+    (tmp_path / "bars.csv").write_text("date,symbol,close\n2020-01-02,A,1.5\n".replace(",", mark))
+    with pytest.raises(DataError, match=rf"got columns separated by {name}"):
+        read_bars(tmp_path / "bars.csv")
+    # With commas within numbers, as in Europe.
+    text = (tmp_path / "bars.csv").read_text().replace("1.5", "1,5")
+    (tmp_path / "bars.csv").write_text(text)
+    with pytest.raises(DataError, match=rf"got columns separated by {name}"):
         read_bars(tmp_path / "bars.csv")
 
 

@@ -132,7 +132,7 @@ def find_entry(folder: Path, name: str) -> CacheEntry:
                 raise error
         raise DataError(
             "a name of cached bars must be in the cache",
-            f"{name}, and no such entry in {folder}",
+            f"{name[:80]}, and no such entry in {folder}",
             "List the entries with 'trading-rlhf data cache'.",
         )
     hashes = ", ".join(f"{e.content[:12]} of {e.fetched_at[:16]}" for e in fits[-5:])

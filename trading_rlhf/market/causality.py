@@ -65,8 +65,9 @@ def check_causal(
     """Check that a feature is bit for bit the same up to t whatever happens after t.
 
     The bars after t change, and are left out where as many remain as the lookback asks for. On
-    short bars t is every bar; on long ones it is the first bars and the last, some before splits,
-    dividends and gaps and some at random, and then every bar of a stretch of them.
+    short bars t is every bar from the lookback on and every bar or some before it; on long ones it
+    is the first bars and the last, some before splits, dividends and gaps and some at random, and
+    then all of a short stretch.
 
     Args:
         feature: the feature, registered or not.
@@ -85,7 +86,7 @@ def check_causal(
         )
     length = lookback + _EVERY_BAR
     if n_bars <= length + 1:
-        _check_cuts(feature, bars, range(n_bars - 1), generator)
+        _check_cuts(feature, bars, _all_cuts(lookback, n_bars), generator)
         return
     drawn = generator.integers(lookback, n_bars - 1, size=cuts)
     events = _eventful(bars) - 1
@@ -95,7 +96,12 @@ def check_causal(
     middle = int(events[0]) if events.size else int(drawn[0])
     start = min(max(0, middle - lookback - _EVERY_BAR // 2), n_bars - length)
     stretch = _rows(bars, start, start + length)
-    _check_cuts(feature, stretch, range(length - 1), generator)
+    _check_cuts(feature, stretch, _all_cuts(lookback, length), generator)
+
+
+def _all_cuts(lookback: int, n_bars: int) -> list[int]:
+    before = range(0, lookback, 1 + lookback // _EVERY_BAR)
+    return [*before, *range(lookback, n_bars - 1)]
 
 
 def _check_cuts(

@@ -158,6 +158,7 @@ def _check_symbols(symbols: list[str], cells: pd.DataFrame) -> None:
     capitals = any(s == s.upper() != s.lower() for s in symbols)
     words = [s for s in symbols if capitals and _WORD.fullmatch(s)]
     head = cells.head(_JUDGED_ROWS)
+    _check_cells(head)
     text = head.to_numpy(dtype=object).astype(str)
     numbers = pd.to_numeric(pd.Series(text.ravel()), errors="coerce").to_numpy()
     no_numbers = np.isnan(numbers.reshape(head.shape)).all(axis=0)

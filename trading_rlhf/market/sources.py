@@ -7,7 +7,7 @@ import re
 import tomllib
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from gzip import decompress
 from importlib.metadata import PackageNotFoundError, distribution
@@ -152,7 +152,8 @@ def write_bars(bars: Bars, path: str | Path) -> None:
     except OSError as error:
         raise DataError(f"{path} must be writable", str(error), "Choose another path.") from None
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
 
 
 def check_file_name(path: str | Path) -> Path:
@@ -172,6 +173,8 @@ def _read_csv(path: Path) -> pd.DataFrame:
     """Read every cell as text: a symbol may be called NA or TRUE, and numbers are read exactly."""
     try:
         head = _header(path)
+        if head.separated_by:
+            raise _no_csv(path, f"columns separated by {head.separated_by}")
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
             table = pd.read_csv(
@@ -190,8 +193,6 @@ def _read_csv(path: Path) -> pd.DataFrame:
     except (pd.errors.ParserError, csv.Error, ValueError, OSError) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
     else:
-        if head.separated_by:
-            raise _no_csv(path, f"columns separated by {head.separated_by}")
         fits = len(head.names) == len(table.columns)
         return table.set_axis(list(head.names), axis=1) if fits else table
     raise _no_csv(path, reason)
