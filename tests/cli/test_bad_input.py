@@ -157,7 +157,7 @@ def test_weights_with_gaps_hold_when_asked(run: Run, tmp_path: Path) -> None:
     (tmp_path / "w.csv").write_text(WEIGHTS.replace("0.3", ""))
     said = run("backtest", "--weights", "w.csv", "--nan-holds")
     assert said.status == 0
-    assert "sharpe" in said.out
+    assert "Sharpe (yearly)" in said.out
 
 
 def test_unknown_verb_suggests_one(run: Run) -> None:
