@@ -200,6 +200,22 @@ def test_refusals_are_remembered_for_as_long_as_the_gate_says():
         assert not found.turnover.any()
 
 
+def test_what_passes_in_part_is_remembered_as_refused():
+    case = long_case()
+    weights = torch.full((1, *case.market.shape), 0.1, dtype=torch.float64)
+    case.policy = Targets(weights, 0)
+    desk = refusing(0.73)
+    # One half is reached at the whole size, so two thirds of it pass.
+    desk.model.line_weight[..., 2 * F + 4] = -desk.model.line_bias / (0.1 * case.market.shape[1])
+    gate = GateConfig(cooldown=2, resize_steps=3)
+    check_equal(case, gate, torch.tensor([0]), policy=weights, decider=desk)
+    found = gated_backtest(
+        case.market, weights, case.costs, gate, decider=desk, keep_bars=True
+    ).bars
+    assert found.shown[:4, 0, 0, 0].tolist() == [True, False, False, True]
+    assert float(found.executed[0, 0, 0, 0]) == pytest.approx(0.2 / 3)
+
+
 def test_what_the_filter_hides_is_not_remembered_as_refused():
     case = long_case()
     weights = torch.full((1, *case.market.shape), 0.1, dtype=torch.float64)

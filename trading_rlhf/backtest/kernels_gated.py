@@ -29,6 +29,8 @@ __all__ = ["GatedPaths", "GatedRules", "GatedSums", "gated_loop"]
 Array = npt.NDArray[Any]
 
 compiled = numba.njit(fastmath=FAST, error_model="numpy", cache=True)
+# Passing rows on counts references to each of them, which costs more than the work on a few assets.
+inlined = numba.njit(fastmath=FAST, error_model="numpy", inline="always")
 compiled_parallel = numba.njit(fastmath=FAST, error_model="numpy", cache=True, parallel=True)
 
 
@@ -140,29 +142,42 @@ def gated_loop(
     for block in numba.prange(n_blocks * n_episodes):
         b, first = block // n_blocks, (block % n_blocks) * width
         many = min(width, n_strategies - first)
-        lane, worth, after, wants = new_accounts(features.shape[1])
-        resting = np.zeros((width, features.shape[1]), np.int64)
-        desk = new_close(features, policy, model, decider)
-        for k in range(sums.equity.shape[2] - 1):
-            t = starts[b] + k
-            for j in range(many):
-                s = first + j
-                look(worth, lane, j, desk)
-                want(features[t], policy, targets, s, t, desk)
-                ask(features[t], fillable[t], model, s, resting[j], rules, desk)
-                answer(features[t], decider, s, resting[j], rules, desk)
-                note(desk, s, b, k, sums, paths)
-                for n in range(len(desk.held)):
-                    # A ruined account holds.
-                    wants[n, j] = desk.passed[n] if lane[EQUITY + j] > 0.0 else np.nan
-            pass_night(lane, table.sessions[t + 1])
+        run_block(
+            table, features, fillable, starts[b], first, many, b, policy, targets, model, decider,
+            rules, sums, paths,
+        )  # fmt: skip
+
+
+@compiled
+def run_block(
+    table: MarketTable, features: Array, fillable: Array, start: int, first: int, many: int, b: int,
+    policy: PolicyTable, targets: Array, model: DeskTable, decider: DeskTable, rules: GatedRules,
+    sums: GatedSums, paths: GatedPaths,
+) -> None:  # fmt: skip
+    """Run the strategies from the first on, so many, through episode b: as ``gated_loop``."""
+    lane, worth, after, wants = new_accounts(features.shape[1])
+    resting = np.zeros((many, features.shape[1]), np.int64)
+    desk = new_close(features, policy, model, decider)
+    for k in range(sums.equity.shape[2] - 1):
+        t = start + k
+        for j in range(many):
+            s = first + j
+            look(worth, lane, j, desk)
+            want(features[t], policy, targets, s, t, desk)
+            ask(features[t], fillable[t], model, s, resting[j], rules, desk)
+            answer(features[t], decider, s, resting[j], rules, desk)
+            note(desk, s, b, k, sums, paths)
+            for n in range(len(desk.held)):
+                # A ruined account holds.
+                wants[n, j] = desk.passed[n] if lane[EQUITY + j] > 0.0 else np.nan
+        pass_night(lane, table.sessions[t + 1])
+        trade(table, t + 1, False, worth, wants, lane, after)
+        if settle(worth, wants, lane, rules.max_gross):
             trade(table, t + 1, False, worth, wants, lane, after)
-            if settle(worth, wants, lane, rules.max_gross):
-                trade(table, t + 1, False, worth, wants, lane, after)
-            note_orders(worth, wants, lane, first, many, b, k, paths)
-            close(lane, False, 1.0 / (k + 1.0))
-            worth, after = after, worth
-            note_accounts(lane, first, many, b, k, sums)
+        note_orders(worth, wants, lane, first, many, b, k, paths)
+        close(lane, False, 1.0 / (k + 1.0))
+        worth, after = after, worth
+        note_accounts(lane, first, many, b, k, sums)
 
 
 @compiled
@@ -181,7 +196,7 @@ def new_close(features: Array, policy: PolicyTable, model: DeskTable, decider: D
     )  # fmt: skip
 
 
-@compiled
+@inlined
 def look(worth: Array, lane: Array, j: int, desk: Close) -> None:
     """Read what the account of a lane holds."""
     for n in range(len(desk.held)):
@@ -190,7 +205,7 @@ def look(worth: Array, lane: Array, j: int, desk: Close) -> None:
         desk.seen[n] = np.float32(desk.held[n])
 
 
-@compiled
+@inlined
 def want(features: Array, policy: PolicyTable, targets: Array, s: int, t: int, desk: Close) -> None:
     """Write the target: the policy's, or the given one."""
     if len(policy.first_bias):
@@ -203,7 +218,7 @@ def want(features: Array, policy: PolicyTable, targets: Array, s: int, t: int, d
             desk.target[n] = desk.wanted[n]
 
 
-@compiled
+@inlined
 def ask(
     features: Array, fillable: Array, model: DeskTable, s: int, resting: Array, rules: GatedRules,
     desk: Close,
@@ -219,7 +234,7 @@ def ask(
             desk.asked[n] = desk.asked[n] and desk.score[n] > model.threshold[s]
 
 
-@compiled
+@inlined
 def answer(
     features: Array, decider: DeskTable, s: int, resting: Array, rules: GatedRules, desk: Close
 ) -> None:
@@ -249,7 +264,7 @@ def answer(
     remember(resting, rules.cooldown, desk)
 
 
-@compiled
+@inlined
 def remember(resting: Array, cooldown: int, desk: Close) -> None:
     """Refused sides begin to rest; the others rest one bar less."""
     for n in range(len(resting)):
@@ -262,7 +277,7 @@ def remember(resting: Array, cooldown: int, desk: Close) -> None:
             resting[n] += 1
 
 
-@compiled
+@inlined
 def note(desk: Close, s: int, b: int, k: int, sums: GatedSums, paths: GatedPaths) -> None:
     """Write what was decided."""
     for n in range(len(desk.held)):

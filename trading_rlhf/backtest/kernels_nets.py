@@ -128,11 +128,13 @@ def approval(
     """
     r, count = desk.which[s], int(asked.sum())
     n_inputs, n_units, members = desk.weight.shape[1], desk.weight.shape[2], desk.line.shape[2]
-    ends = np.cumsum(np.array([n_inputs, n_units, members, members]) * count)
-    inputs = work[: ends[0]].reshape((count, n_inputs))
-    units = work[ends[0] : ends[1]].reshape((count, n_units))
-    logits = work[ends[1] : ends[2]].reshape((count, members))
-    bends = work[ends[2] : ends[3]].reshape((count, members))
+    first = count * n_inputs
+    second = first + count * n_units
+    third = second + count * members
+    inputs = work[:first].reshape((count, n_inputs))
+    units = work[first:second].reshape((count, n_units))
+    logits = work[second:third].reshape((count, members))
+    bends = work[third : third + count * members].reshape((count, members))
     trade_rows(features, held, target, asked, inputs)
     product(inputs, desk.weight[r], desk.bias[r], units)
     squash(units)
@@ -175,7 +177,8 @@ def pessimistic(lines: Array, bends: Array, row: int, pessimism: Any) -> Any:
     kind, members = lines.dtype.type, lines.shape[1]
     centre, spread = kind(0.0), kind(0.0)
     for m in range(members):
-        centre += (lines[row, m] + bends[row, m]) / kind(members)
+        centre += lines[row, m] + bends[row, m]
+    centre /= kind(members)
     if pessimism > 0 and members > 1:
         for m in range(members):
             away = lines[row, m] + bends[row, m] - centre
