@@ -27,12 +27,12 @@ def backtested(desk: Any) -> Iterator[Any]:
 def test_the_backtest_is_drawn_and_nothing_comes_from_elsewhere(
     backtested: Any, open_tab: Tab, log_in: Tab, tmp_path: Path
 ) -> None:
-    backtested.account("kim")
+    backtested.account("tom")
     page, foreign, errors = open_tab(), [], []
     own = urlsplit(backtested.url).netloc
     page.on("request", lambda r: foreign.append(r.url) if urlsplit(r.url).netloc != own else None)
     page.on("pageerror", lambda error: errors.append(str(error)))
-    log_in(page, backtested, "kim")
+    log_in(page, backtested, "tom")
     page.get_by_role("link", name="Backtest").click()
     expect(page.get_by_role("heading", name="Backtest of desk on us4")).to_be_visible()
     expect(page.get_by_text("Is it luck? DSR")).to_be_visible()
@@ -54,8 +54,8 @@ def test_the_backtest_is_drawn_and_nothing_comes_from_elsewhere(
 
 
 def test_a_phone_scrolls_tables_not_the_page(backtested: Any, open_tab: Tab, log_in: Tab) -> None:
-    backtested.account("lea")
-    page = log_in(open_tab(390, 844), backtested, "lea")
+    backtested.account("ida")
+    page = log_in(open_tab(390, 844), backtested, "ida")
     page.goto(f"{backtested.url}/backtest")
     page.get_by_text("Is it luck?", exact=True).click()
     expect(page.get_by_text("Between arms, on the same bars")).to_be_visible()

@@ -242,8 +242,8 @@ def test_the_table_is_one_parquet_file(context: Context) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "a grid holds settings with lists of values"),
-        ("- 3", "a grid holds settings with lists of values"),
+        ("", "a grid holds keys and values"),
+        ("- 3", "a grid holds keys and values"),
         ("train.iterations: [", "a grid is a readable YAML file"),
         ("train.iterations: 3", "train.iterations must be a list of values; got 3. Write it as"),
         ("train.iterations: []", "train.iterations must be a list of values"),
@@ -256,7 +256,7 @@ def test_the_table_is_one_parquet_file(context: Context) -> None:
         ("gate.threshold: [0.4]", "got gate.threshold"),
         ("seed: [3]", "got seed"),
         ("data: [us4]", "got data"),
-        ("3: [3]", "got 3"),
+        ("3: [3]", "a key that is no word"),
         ("equity: [1e6, 1000000]", "the cells of a grid must differ"),
         ("seeds: 0", "seeds must be a count from 1"),
         ("seeds: [1, true]", "seeds must be a count from 1"),
