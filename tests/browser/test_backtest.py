@@ -54,8 +54,8 @@ def test_the_backtest_is_drawn_and_nothing_comes_from_elsewhere(
 
 
 def test_a_phone_scrolls_tables_not_the_page(backtested: Any, open_tab: Tab, log_in: Tab) -> None:
-    backtested.account("ida")
-    page = log_in(open_tab(390, 844), backtested, "ida")
+    backtested.account("eva")
+    page = log_in(open_tab(390, 844), backtested, "eva")
     page.goto(f"{backtested.url}/backtest")
     page.get_by_text("Is it luck?", exact=True).click()
     expect(page.get_by_text("Between arms, on the same bars")).to_be_visible()
