@@ -88,10 +88,11 @@ bench: $(WITH_PEERS)
 test: $(WITH_DEV)
 	@if [ ! -x $(CHROMIUM) ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		$(MAKE) --no-print-directory $(CHROMIUM) || echo "apt could not install Chromium."; fi
-	@if [ -x $(CHROMIUM) ]; then $(PYTEST) --durations=15; else \
+	@if [ -x $(CHROMIUM) ]; then $(PYTEST) --durations=15 -m "not alone"; else \
 		echo "No $(CHROMIUM), so these browser tests are left out:"; \
 		$(PYTEST) --collect-only -q -m browser | sed -n '/::/s/^/  /p'; \
-		$(PYTEST) --durations=15 -m "not browser"; fi
+		$(PYTEST) --durations=15 -m "not browser and not alone"; fi
+	$(PYTEST) -q -m alone
 
 lint: $(WITH_DEV)
 	$(BIN)/ruff check .
