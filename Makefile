@@ -88,11 +88,10 @@ bench: $(WITH_PEERS)
 test: $(WITH_DEV)
 	@if [ ! -x $(CHROMIUM) ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		$(MAKE) --no-print-directory $(CHROMIUM) || echo "apt could not install Chromium."; fi
-	@if [ -x $(CHROMIUM) ]; then $(PYTEST) --durations=15 -m "not alone"; else \
+	@if [ -x $(CHROMIUM) ]; then $(PYTEST) --durations=15; else \
 		echo "No $(CHROMIUM), so these browser tests are left out:"; \
 		$(PYTEST) --collect-only -q -m browser | sed -n '/::/s/^/  /p'; \
-		$(PYTEST) --durations=15 -m "not browser and not alone"; fi
-	$(PYTEST) -q -m alone
+		$(PYTEST) --durations=15 -m "not browser"; fi
 
 lint: $(WITH_DEV)
 	$(BIN)/ruff check .

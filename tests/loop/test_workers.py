@@ -16,9 +16,6 @@ from trading_rlhf.services.runs import system_clock
 GRID = "train.horizon: [24, 400]\nseeds: 2\n"
 
 
-pytestmark = pytest.mark.alone
-
-
 def outcome(folder: Path, shots: int, hire: type[Workers] | None = None) -> list[str]:
     """Status of every cell of a sweep in which so many worker processes are killed."""
     context = opened(lethal_run(folder))
