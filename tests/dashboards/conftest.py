@@ -1,3 +1,4 @@
+import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +13,12 @@ from trading_rlhf.services.runs import system_clock
 from trading_rlhf.services.secrets import Secrets
 
 PAGES = Path(session.__file__).parents[1] / "pages"
+
+
+@pytest.fixture(autouse=True)
+def _main_module_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Streamlit leaves the page as __main__, which every process spawned later would run again.
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
 
 
 @pytest.fixture
