@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -244,6 +245,7 @@ class PaperBroker:
         """Return the orders that can fill, and why the others expire."""
         tickets: list[_Ticket] = []
         expired: dict[str, str] = {}
+        latest, alive = last_bars(bars, t - 1), self.books.equity > 0
         for order in self._working.values():
             decided = decision_bar(bars, order.known_at)
             if decided >= t:
@@ -252,11 +254,11 @@ class PaperBroker:
                     f"{order.symbol} known at {order.known_at}, filled on {prices.session}",
                     "Advance the account session by session.",
                 )
-            alive = self.books.equity > 0
-            ticket = _ticket(bars, t, order, decided, self.books.equity) if alive else None
             if not alive:
                 expired[order.client_order_id] = _NO_EQUITY
-            elif ticket is None or not prices.fillable[ticket.column]:
+                continue
+            ticket = _ticket(bars, order, decided, latest, prices, self.books.equity)
+            if ticket is None or not prices.fillable[ticket.column]:
                 why = f"{order.symbol} had no trade on {prices.session}"
                 expired[order.client_order_id] = why
             else:
@@ -334,21 +336,36 @@ def _fill(
     )
 
 
-def _ticket(bars: Bars, t: int, order: Order, decided: int, equity: float) -> _Ticket | None:
-    """Restate an order in the shares of session t; None where the asset has no price."""
+def _ticket(
+    bars: Bars,
+    order: Order,
+    decided: int,
+    latest: npt.NDArray[np.intp],
+    prices: SessionPrices,
+    equity: float,
+) -> _Ticket | None:
+    """Restate an order in the shares of the session; None where the asset has no price.
+
+    Args:
+        bars: the bars.
+        order: the order.
+        decided: bar of its decision.
+        latest: ``[N]`` last bar of each asset at the last close.
+        prices: of the session.
+        equity: at the last close (USD).
+    """
     if decided < 0 or order.symbol not in bars.symbols:
         return None
     column = bars.symbols.index(order.symbol)
-    priced, latest = last_bars(bars, decided), last_bars(bars, t - 1)
+    priced = last_bars(bars, decided)
     if priced[column] < 0:
         return None
-    ratio = share_ratio(bars, priced, last_bars(bars, t))[column]
-    shares_now = order.signed_shares * float(share_ratio(bars, priced, latest)[column])
+    shares = order.signed_shares * float(share_ratio(bars, priced, latest)[column])
     return _Ticket(
         order=order,
         column=column,
-        shares=order.signed_shares * float(ratio),
-        change=shares_now * float(bars.raw_close[latest[column], column]) / equity,
+        shares=shares * float(prices.ratio[column]),
+        change=shares * float(bars.raw_close[latest[column], column]) / equity,
     )
 
 
