@@ -37,12 +37,14 @@ class Decision:
         goal: ``[S, ..., N]`` weights it would move to without restraint.
         gate: ``[S, ..., N]`` share of the way that it goes now, 0 to 1.
         score: ``[S, ..., N]`` score per asset, cash being 0.
+        paces: ``[S, ..., N, 2]`` logits of the gate for a buy and for a sale.
     """
 
     target: Tensor
     goal: Tensor
     gate: Tensor
     score: Tensor
+    paces: Tensor
 
 
 class Policy(nn.Module):
@@ -110,7 +112,7 @@ class Policy(nn.Module):
         goal = torch.softmax(with_cash, -1)[..., :-1] * self.config.max_gross
         wanted = goal - held
         gate = torch.sigmoid(torch.where(wanted > 0, out[..., 1], out[..., 2]))
-        return Decision(held + gate * wanted, goal, gate, score)
+        return Decision(held + gate * wanted, goal, gate, score, out[..., 1:])
 
     def select(self, members: list[int]) -> "Policy":
         """Copy some members (with repetition) into a new stacked policy.
