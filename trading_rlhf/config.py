@@ -62,7 +62,14 @@ class RunConfig(BaseModel):
     )
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of every random number in the run.")
     train_fraction: float = Field(
-        0.68, gt=0.1, lt=0.95, description="Earlier share of the bars, used for fitting."
+        0.68, gt=0.1, lt=0.95, description="Earlier share of the bars, none of them reported on."
+    )
+    validation_fraction: float = Field(
+        0.2,
+        ge=0,
+        le=0.6,
+        description="Last share of those, never fitted on: for stopping early and for choosing a "
+        "champion.",
     )
     equity: float = Field(
         1e6, gt=0, allow_inf_nan=False, description="Account value at the start (USD)."

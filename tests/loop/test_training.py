@@ -9,10 +9,11 @@ import torch
 
 from tests.loop.conftest import KEY, present, silent
 from trading_rlhf.config import RunConfig, read_config
-from trading_rlhf.errors import LookAheadError
+from trading_rlhf.errors import DataError, LookAheadError
 from trading_rlhf.loop import Context, SettableClock, open_context, train_base
 from trading_rlhf.loop.training import training_histories
 from trading_rlhf.market import load_sample, write_bars
+from trading_rlhf.proposals import HORIZON
 
 OWN = """
 from trading_rlhf.market import Feature
@@ -123,3 +124,33 @@ def test_a_gap_in_a_resampled_history_is_no_delisting(tmp_path: Path) -> None:
         assert not drawn.delists
     finally:
         context.store.close()
+
+
+def test_validation_bars_lie_between_fitting_and_reporting(tmp_path: Path, bars_file: Path) -> None:
+    kept = opened(tmp_path / "a", bars_file)
+    none = opened(tmp_path / "b", bars_file, validation_fraction=0)
+    try:
+        whole = none.train_bars
+        assert whole == range(120, int(500 * 0.68) - HORIZON)
+        assert len(none.validation_bars) == 0
+        assert kept.test_bars == none.test_bars == range(340, 500)
+        assert kept.validation_bars == range(280, whole.stop)
+        assert kept.train_bars == range(120, 280 - HORIZON)
+        base_weights(none)
+    finally:
+        kept.store.close()
+    with pytest.raises(DataError, match="smaller validation_fraction"):
+        opened(tmp_path / "c", bars_file, train_fraction=0.33, validation_fraction=0.6)
+
+
+def test_validation_bars_are_not_fitted_on(tmp_path: Path, bars_file: Path) -> None:
+    one = opened(tmp_path / "a", bars_file, histories=1)
+    later = (np.arange(one.bars.shape[0]) >= one.train_bars.stop)[:, None]
+    factor = np.where(later, np.random.default_rng(0).uniform(0.8, 1.25, one.bars.shape), 1.0)
+    names = ("open", "high", "low", "close", "raw_close")
+    changed = tmp_path / "changed.parquet"
+    write_bars(replace(one.bars, **{n: getattr(one.bars, n) * factor for n in names}), changed)
+    other = opened(tmp_path / "b", changed, histories=1)
+    assert other.bars.sha256 != one.bars.sha256
+    for x, y in zip(base_weights(one), base_weights(other), strict=True):
+        assert torch.equal(x, y)

@@ -54,6 +54,8 @@ class Context:
         registry: the features it may use.
         market: bars and features as tensors (float64 money).
         train_bars: earlier bars, for fitting.
+        validation_bars: bars after those, purged, for stopping early and for choosing a champion;
+            nothing is fitted on them. Empty where the settings keep none.
         test_bars: later bars, purged, for reporting.
         store: its database.
         clock: settable, for replays.
@@ -65,6 +67,7 @@ class Context:
     registry: FeatureRegistry
     market: MarketTensors
     train_bars: range
+    validation_bars: range
     test_bars: range
     store: Store
     clock: SettableClock
@@ -204,15 +207,31 @@ def open_context(
             f"{bars.shape[0]} bars in {config.data}",
             "Use a longer history.",
         )
-    train, test = time_split(bars.shape[0], config.train_fraction, HORIZON)
+    train, validation, test = _periods(bars.shape[0], first, config)
     return Context(
         folder=folder,
         config=config,
         bars=bars,
         registry=registry,
         market=MarketTensors.for_costs(bars, features, config.costs),
-        train_bars=range(first, train.stop),
-        test_bars=range(test.start, bars.shape[0]),
+        train_bars=train,
+        validation_bars=validation,
+        test_bars=test,
         store=open_store(folder / "store.db", audit_key, clock),
         clock=clock,
     )
+
+
+def _periods(n_bars: int, first: int, config: RunConfig) -> tuple[range, range, range]:
+    """Bars to fit on, to validate on and to report on, with a purged gap before each later one."""
+    earlier, test = time_split(n_bars, config.train_fraction, HORIZON)
+    usable = range(first, earlier.stop)
+    kept = int(len(usable) * config.validation_fraction)
+    train = usable[: -kept - HORIZON] if kept else usable
+    if kept and not train:
+        raise DataError(
+            "the bars before the test period must hold some to fit on beside those for validation",
+            f"{len(usable)} of them, {kept} and a gap of {HORIZON} taken for validation",
+            "Use a longer history, a larger train_fraction or a smaller validation_fraction.",
+        )
+    return train, usable[len(usable) - kept :], range(test.start, n_bars)

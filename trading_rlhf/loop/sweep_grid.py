@@ -16,8 +16,8 @@ from trading_rlhf.types import JsonDict
 __all__ = ["Cell", "Grid", "make_cells", "read_grid"]
 
 _VARIED = (
-    "features", "train_fraction", "equity", "histories", "block", "costs", "policy", "train",
-    "gate.min_trade", "gate.delay", "gate.answer_rate", "gate.expiry",
+    "features", "train_fraction", "validation_fraction", "equity", "histories", "block", "costs",
+    "policy", "train", "gate.min_trade", "gate.delay", "gate.answer_rate", "gate.expiry",
 )  # fmt: skip
 """What a base policy's training or its test reads; anything else would change nothing."""
 
@@ -111,7 +111,8 @@ def make_cells(grid: Grid, config: RunConfig, data_sha256: str) -> list[Cell]:
 def _cell(config: RunConfig, grid: Grid, facts: JsonDict) -> Cell:
     settings = config.model_dump(mode="json")
     names = (
-        "features", "train_fraction", "histories", "block", "policy", "train", "costs", "seed",
+        "features", "train_fraction", "validation_fraction", "histories", "block", "policy",
+        "train", "costs", "seed",
     )  # fmt: skip
     gate = {name: settings["gate"][name] for name in ("delay", "answer_rate", "expiry")}
     inputs = {

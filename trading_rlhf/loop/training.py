@@ -21,7 +21,7 @@ from trading_rlhf.env import MarketTensors
 from trading_rlhf.loop.context import Context
 from trading_rlhf.market import bootstrap_bars, compute_features
 from trading_rlhf.reward import ShapedReward, SlicedDesk
-from trading_rlhf.types import Desk, Progress
+from trading_rlhf.types import Desk, JsonDict, Progress
 
 __all__ = ["shape_policies", "store_policy", "train_base", "training_histories"]
 
@@ -51,6 +51,7 @@ def train_base(context: Context, progress: Progress) -> PolicyRecord:
         "policy": config.policy.model_dump(),
         "seed": config.seed,
         "histories": [config.histories, config.block],
+        "bars": [context.train_bars.start, context.train_bars.stop],
     }
     kept = context.folder / "training"
     training = load_training(kept, policy, config.train, identity)
@@ -138,17 +139,34 @@ def shape_policies(
     return [stacked.select([member]) for member in range(len(desks))]
 
 
-def store_policy(context: Context, policy: Policy, kind: str, parent: str | None) -> PolicyRecord:
-    """Save a policy and record it in the store."""
+def store_policy(
+    context: Context,
+    policy: Policy,
+    kind: str,
+    parent: str | None,
+    trained_to: str | None = None,
+) -> PolicyRecord:
+    """Save a policy and record it in the store.
+
+    Args:
+        context: the run.
+        policy: what to keep.
+        kind: "base", "shaped" or "placebo".
+        parent: id of the policy it was trained from.
+        trained_to: date of the last bar it was fitted on (ISO); None is that of the run.
+    """
     record = save_policy(
         policy, context.policies, context.config.features, context.bars.sha256, kind, parent
     )
     with torch.no_grad():
         size = sum(parameter.numel() for parameter in policy.parameters())
-    context.record(
-        "policy",
-        kind,
-        {"id": record.id, "parent": parent, "data_sha256": record.data_sha256, "parameters": size},
-        subject=record.id,
-    )
+    last = context.bars.dates[context.train_bars.stop - 1]
+    payload: JsonDict = {
+        "id": record.id,
+        "parent": parent,
+        "data_sha256": record.data_sha256,
+        "parameters": size,
+        "trained_to": last.isoformat() if trained_to is None else trained_to,
+    }
+    context.record("policy", kind, payload, subject=record.id)
     return record

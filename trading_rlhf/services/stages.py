@@ -291,7 +291,9 @@ def _copy_base_policy(stage: Stage, demo_run: Path) -> None:
         context = _context(stage, config)
         try:
             context.record_data()
-            store_policy(context, policy, "base", None)
+            # Copied with the policy: these settings may split the bars differently.
+            fitted_to = event.payload.get("trained_to", "")
+            store_policy(context, policy, "base", None, fitted_to)
             # Written last: a desk without config.yaml is begun again.
             write_config(config, stage.run / "config.yaml")
         finally:
