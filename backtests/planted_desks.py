@@ -142,7 +142,8 @@ def _met_trades(
     held = lived.end.held.float()
     noise = _EXPLORATION * torch.randn(held.shape, generator=generator)
     with torch.no_grad():
-        target = policy.decide(policy.encode(market.features[t]), held, noise).target
+        encoded = policy.encode_bars(market.features, t)
+        target = policy.decide(encoded, held, noise).target
     held, target = held[0], target[0]
     row, asset = torch.nonzero((target - held).abs() >= config.gate.min_trade, as_tuple=True)
     mixed = torch.randperm(len(row), generator=generator)

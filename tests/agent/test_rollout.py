@@ -26,8 +26,8 @@ class Script(torch.nn.Module):
         super().__init__()
         self.targets, self.asked = torch.tensor(targets), 0
 
-    def encode(self, features):
-        return features
+    def encode_bars(self, features, t):
+        return features[t]
 
     def decide(self, encoded, held, noise=None):
         row = self.targets[min(self.asked, len(self.targets) - 1)]

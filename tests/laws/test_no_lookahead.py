@@ -143,7 +143,7 @@ def observe(bars: Bars, registry: FeatureRegistry, names: tuple[str, ...]) -> di
     result = run_backtest(bars, targets, COSTS)
     trades = TradeTensors.of(proposals)
     with torch.no_grad():
-        encoded = policy.encode(market.features[FIRST : LAST + 1])
+        encoded = policy.encode_bars(market.features, torch.arange(FIRST, LAST + 1))
         wanted = policy.decide(encoded, torch.zeros(1, decisions, bars.shape[1])).target
     return {
         "features": features[: LAST + 1],

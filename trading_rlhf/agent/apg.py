@@ -169,13 +169,14 @@ def _rollout(
 ) -> tuple[Tensor, Tensor]:
     """Mean reward per step ``[S]`` and the distance ``[S]`` from the anchor's targets."""
     features = market.features[window]
-    encoded = policy.encode(features)
+    encoded = policy.encode_bars(market.features, window)
     n_assets = features.shape[-2]
     shape = torch.Size((policy.members, window.shape[0], n_assets))
     with torch.no_grad():
-        equal = torch.full(shape, 1.0 / (n_assets + 1))
-        held = policy.decide(encoded[:, :, 0], equal).target
-        anchored = anchor.encode(features[:, -2]) if anchor is not None else None
+        held = policy.decide(encoded[:, :, 0], policy.before(shape)).target
+        anchored = None
+        if anchor is not None:
+            anchored = anchor.encode_bars(market.features, window[:, -2])
     orders, cooldown = no_orders(held), torch.zeros(shape)
     equity = torch.full(shape[:2], capital) if costs.needs_equity else None
     total = torch.zeros(shape[:2])

@@ -22,7 +22,7 @@ class PolicyRecord:
 
     Attributes:
         id: first 16 hex digits of the sha256 of weights and config.
-        config: its PolicyConfig as a dict.
+        config: its PolicyConfig as a dict; settings that are left out have their defaults.
         feature_names: inputs in order.
         members: S.
         data_sha256: hash of the bars it was trained on.
@@ -51,7 +51,7 @@ def save_policy(
 ) -> PolicyRecord:
     """Write ``<id>.safetensors`` and ``<id>.json`` into ``directory`` and return the record."""
     tensors = dict(policy.state_dict())
-    config = policy.config.model_dump()
+    config = policy.config.stored()
     identity = content_id(tensors, {"config": config, "features": list(feature_names)})
     record = PolicyRecord(
         identity, config, feature_names, policy.members, data_sha256, parent, note, __version__

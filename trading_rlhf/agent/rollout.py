@@ -174,7 +174,7 @@ class _View:
         held = now.held.to(torch.float32)
         # A new target is compared with what is held and ordered, so that is what it starts from.
         own = held if gate.immediate else (now.held + now.orders.pending).to(torch.float32)
-        target = self.policy.decide(self.policy.encode(features), own).target
+        target = self.policy.decide(self.policy.encode_bars(self.market.features, t), own).target
         # A trade in an asset that does not trade now cannot be judged from a stale price.
         allowed = self.market.fillable[t]
         if self.model is not None:

@@ -148,6 +148,8 @@ def gated_backtest(
     for desk in (model, decider):
         _check_models(desk, n_strategies)
     known = gate.immediate and fuses(market, costs)
+    if isinstance(policy, Policy):
+        known = known and policy.config.plain
     if known and (decider is None or isinstance(decider, ModelDesk)):
         limit = policy.config.max_gross if isinstance(policy, Policy) else max_gross
         return _compiled(
