@@ -174,9 +174,7 @@ def _rollout(
     shape = torch.Size((policy.members, window.shape[0], n_assets))
     with torch.no_grad():
         held = policy.decide(encoded[:, :, 0], policy.before(shape)).target
-        anchored = None
-        if anchor is not None:
-            anchored = anchor.encode_bars(market.features, window[:, -2])
+        anchored = None if anchor is None else anchor.encode_bars(market.features, window[:, -2])
     orders, cooldown = no_orders(held), torch.zeros(shape)
     equity = torch.full(shape[:2], capital) if costs.needs_equity else None
     total = torch.zeros(shape[:2])
