@@ -27,7 +27,7 @@ class Script(torch.nn.Module):
         self.targets, self.asked = torch.tensor(targets), 0
 
     def encode_bars(self, features, t):
-        return features[t]
+        return features[t].unsqueeze(0)
 
     def decide(self, encoded, held, noise=None):
         row = self.targets[min(self.asked, len(self.targets) - 1)]

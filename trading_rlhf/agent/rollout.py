@@ -28,6 +28,9 @@ __all__ = ["Walk", "Position", "start_position", "walk"]
 _APPROVED: Final = 0.5
 """The deciding desk executes what it approves of rather than not."""
 
+_AHEAD: Final = 2**22
+"""Numbers to which bars are encoded ahead of the accounts."""
+
 
 @dataclass(frozen=True)
 class Position:
@@ -137,10 +140,14 @@ def walk(
     bars = bars.to(device).view(-1, 1, 1)
     view = _View(policy, market, costs, gate, model, bars, decider)
     rows: list[tuple[Tensor, ...]] = []
+    ahead = _bars_ahead(policy, now.held)
     for step in range(length):
         t = start + step
+        if step % ahead == 0:
+            coming = torch.arange(step, min(step + ahead, length), device=start.device)
+            encoded = policy.encode_bars(market.features, start + coming.unsqueeze(-1))
         answered = draw_answers(gate, now.held.shape, generator)
-        target, desk = view.decide(t, now, answered)
+        target, desk = view.decide(t, encoded[:, step % ahead], now, answered)
         after, log_growth = view.move(t, now, desk)
         approval = desk.approval
         if approval is None:
@@ -168,13 +175,15 @@ class _View:
     thresholds: Tensor
     decider: Desk | None
 
-    def decide(self, t: Tensor, now: Position, answered: Tensor | None) -> tuple[Tensor, Reviewed]:
+    def decide(
+        self, t: Tensor, encoded: Tensor, now: Position, answered: Tensor | None
+    ) -> tuple[Tensor, Reviewed]:
         """The policy's target ``[S, B, N]`` and what the desk makes of it."""
         features, gate = self.market.features[t], self.gate
         held = now.held.to(torch.float32)
         # A new target is compared with what is held and ordered, so that is what it starts from.
         own = held if gate.immediate else (now.held + now.orders.pending).to(torch.float32)
-        target = self.policy.decide(self.policy.encode_bars(self.market.features, t), own).target
+        target = self.policy.decide(encoded, own).target
         # A trade in an asset that does not trade now cannot be judged from a stale price.
         allowed = self.market.fillable[t]
         if self.model is not None:
@@ -205,14 +214,25 @@ def _ask(desk: Desk, features: Tensor, held: Tensor, target: Tensor) -> Tensor:
     return desk(features, held, target.to(torch.float32))
 
 
+def _bars_ahead(policy: Policy, held: Tensor) -> int:
+    """For how many bars to encode at once: windows of bars that follow each other overlap."""
+    if policy.config.plain:
+        return 1
+    return max(1, min(256, _AHEAD // (held.numel() * policy.config.hidden)))
+
+
 def _entry_after(market: MarketTensors, t: Tensor, now: Position, executed: Tensor) -> Tensor:
     """Average entry over current price after the session that follows bar t."""
     overnight, intraday = market.overnight[t + 1], market.intraday[t + 1]
     at_fill = now.entry / (1.0 + overnight)
     filled = torch.where(market.fillable[t + 1], executed, 0.0)
-    bought = filled.clamp(min=0)
-    total = now.held + bought
-    mixed = (now.held * at_fill + bought) / torch.where(total > 1e-9, total, 1.0)
-    averaged = torch.where(bought > 0, mixed, at_fill)
-    closed = now.held + filled <= 1e-9
-    return torch.where(closed, 1.0, averaged / (1.0 + intraday))
+    after = now.held + filled
+    # What adds to a position, long or short, is averaged; what reduces it keeps its entry.
+    had, added = now.held.abs(), filled.abs()
+    total = had + added
+    mixed = (had * at_fill + added) / torch.where(total > 1e-9, total, 1.0)
+    adds = (filled != 0) & (now.held * filled >= 0)
+    averaged = torch.where(adds, mixed, at_fill)
+    # An order through zero closes one position and opens the other at its own price.
+    averaged = torch.where(now.held * after < 0, 1.0, averaged)
+    return torch.where(after.abs() <= 1e-9, 1.0, averaged / (1.0 + intraday))
