@@ -9,7 +9,7 @@ import pytest
 
 VERBS = {
     "": {"demo", "data", "train", "propose", "review", "learn", "backtest", "export", "users"}
-    | {"audit", "status", "stress"},
+    | {"audit", "status", "stress", "promote", "rollback"},
     "data": {"fetch", "check", "cache", "features", "make"},
     "audit": {"verify"},
 }

@@ -20,6 +20,8 @@ _VERBS = {
     "propose": ("runs:propose", "Put proposed trades into the review queue."),
     "review": ("runs:review", "Open the dashboard where people answer proposals."),
     "learn": ("runs:learn", "Fit the reward model on the answers; shape a policy by it."),
+    "promote": ("champions:promote", "Let a challenger meet the champion on validation bars."),
+    "rollback": ("champions:rollback", "Put an earlier champion back."),
     "backtest": ("runs:backtest", "Backtest a run's policies, weights from a file, or a grid."),
     "stress": ("stress:stress", "Run a policy through the challenges of real-world learning."),
     "export": ("runs:export", "Release approved live proposals to the embedded paper broker."),

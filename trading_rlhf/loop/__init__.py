@@ -3,6 +3,15 @@
 from trading_rlhf.loop.approved import ApprovedArm, approved_arm
 from trading_rlhf.loop.asking import ask_about_history, simulate_answers, simulated_desk
 from trading_rlhf.loop.attribution import Attribution, attribute
+from trading_rlhf.loop.champions import (
+    by_champion,
+    champion_id,
+    line_of_champions,
+    promote,
+    proposing_policy,
+    rollback,
+    waiting_challenger,
+)
 from trading_rlhf.loop.comparing import ARMS, Comparison, compare, out_of_sample_quality
 from trading_rlhf.loop.context import (
     Context,
@@ -77,11 +86,14 @@ __all__ = [
     "ask_about_history",
     "attribute",
     "build_report",
+    "by_champion",
     "catch_up",
+    "champion_id",
     "compare",
     "figures_table",
     "hold_targets",
     "learn",
+    "line_of_champions",
     "live_proposals",
     "luck_of_best",
     "make_cells",
@@ -91,6 +103,8 @@ __all__ = [
     "placebo_models",
     "placebo_walk",
     "price_frontier",
+    "promote",
+    "proposing_policy",
     "read_grid",
     "record_stress",
     "release",
@@ -98,6 +112,7 @@ __all__ = [
     "require_database",
     "require_review_time",
     "require_run",
+    "rollback",
     "run_demo",
     "run_job",
     "run_sweep",
@@ -118,6 +133,7 @@ __all__ = [
     "undisturbed_walks",
     "usable_cores",
     "verdict_sentences",
+    "waiting_challenger",
     "walk_targets",
     "write_stress",
     "write_summary",

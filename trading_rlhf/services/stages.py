@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trading_rlhf.agent import load_policy
-from trading_rlhf.broker import Signal, export_signals, open_paper_broker
+from trading_rlhf.broker import Signal, export_signals, open_paper_broker, store_refusals
 from trading_rlhf.config import RunConfig, read_config, write_config
 from trading_rlhf.errors import AuditError, RunError
 from trading_rlhf.feedback import ReviewDesk, create_account, list_accounts
@@ -17,11 +17,14 @@ from trading_rlhf.loop import (
     Replayed,
     SettableClock,
     ask_about_history,
+    by_champion,
     catch_up,
+    champion_id,
     learn,
     live_proposals,
     open_context,
     placebo_models,
+    proposing_policy,
     release,
     require_database,
     require_review_time,
@@ -32,6 +35,7 @@ from trading_rlhf.loop import (
     store_placebo,
     store_policy,
     train_base,
+    waiting_challenger,
 )
 from trading_rlhf.proposals import Proposal
 from trading_rlhf.reward import ModelDesk
@@ -115,16 +119,16 @@ def train(stage: Stage) -> JsonDict:
             write_config(config, stage.run / "config.yaml")
             context.record_data()
             record = train_base(context, stage.progress)
+            waits = _waiting(context)
         finally:
             context.store.close()
-    return {"policy": record.id, "kind": "base", "iterations": config.train.iterations}
+    return {"policy": record.id, "kind": "base", "iterations": config.train.iterations, **waits}
 
 
 def propose(stage: Stage, count: int, live: bool) -> JsonDict:
     """Put proposals into the review queue: from history, or for the newest bar."""
     with open_stage(stage) as context:
-        kind = "shaped" if context.newest("policy", "shaped") else "base"
-        policy, record = context.policy(kind)
+        policy, record = proposing_policy(context)
         if not live:
             made = ask_about_history(context, policy, record.id, count, stage.progress)
         else:
@@ -138,7 +142,7 @@ def propose(stage: Stage, count: int, live: bool) -> JsonDict:
             )
             ReviewDesk(context.store, context.clock).add_proposals(made)
             context.sign()
-        facts = {"policy": record.id, "kind": kind, "proposals": len(made), "live": live}
+        facts = {"policy": record.id, "kind": record.note, "proposals": len(made), "live": live}
         if live and made and made[0].expires_at < context.clock():
             facts["note"] = (
                 f"The newest bar is of {context.bars.dates[-1].date()}, so these have expired and "
@@ -159,7 +163,18 @@ def fit(stage: Stage, simulated: bool) -> JsonDict:
             "answers": len(learned.record.answer_ids),
             "held_out": learned.record.quality,
             "policy": policy,
+            **_waiting(context),
         }
+
+
+def _waiting(context: Context) -> JsonDict:
+    """Who reigns, and what to do where a policy waits to meet the champion."""
+    reigning, waits = champion_id(context), waiting_challenger(context)
+    facts: JsonDict = {} if reigning is None else {"champion": reigning}
+    if waits is not None:
+        command = f"trading-rlhf promote --run {context.folder}"
+        facts["next"] = f"Policy {waits[:8]} waits as challenger: run '{command}'."
+    return facts
 
 
 def shape(context: Context, learned: Learned, progress: Progress) -> str:
@@ -181,12 +196,14 @@ def export(stage: Stage) -> JsonDict:
     """Release approved live proposals and send them; write every signal released so far."""
     with open_stage(stage) as context:
         broker = open_paper_broker(context.store, context.config.costs, context.config.equity)
-        waiting = _undecided(context)
+        undecided = _undecided(context)
         # What is released would fill in the next session: an order leaves when its review is over.
-        early = len(waiting)
-        waiting = [p for p in waiting if p.bar + context.config.gate.delay < context.bars.shape[0]]
-        early -= len(waiting)
+        n_bars, delay = context.bars.shape[0], context.config.gate.delay
+        reviewed = [proposal for proposal in undecided if proposal.bar + delay < n_bars]
         outcome = Replayed()
+        waiting, stale = by_champion(context, reviewed)
+        store_refusals(context.store, stale)
+        outcome.sentences += [refusal.sentence for refusal in stale]
         release(context, broker, waiting, outcome)
         with context.store.read() as session:
             events = read_events(session, "signal", kind="released")
@@ -194,8 +211,8 @@ def export(stage: Stage) -> JsonDict:
         files = export_signals(signals, context.folder / "signals")
         context.sign()
         return {
-            "considered": len(waiting),
-            "still_under_review": early,
+            "considered": len(reviewed),
+            "still_under_review": len(undecided) - len(reviewed),
             "new_signals": len(outcome.signals),
             "new_orders": outcome.orders,
             "signals_so_far": len(signals),

@@ -3,11 +3,15 @@
 from datetime import datetime
 
 from trading_rlhf.feedback import ReviewDesk, list_accounts
+from trading_rlhf.loop import champion_id, line_of_champions, waiting_challenger
+from trading_rlhf.services.champions import line_text
 from trading_rlhf.services.stages import Stage, open_stage
 from trading_rlhf.store import STREAMS, read_events
 from trading_rlhf.types import JsonDict
 
 __all__ = ["in_words", "status"]
+
+_TRAINED = ("base", "shaped", "placebo")
 
 
 def status(stage: Stage) -> JsonDict:
@@ -21,6 +25,7 @@ def status(stage: Stage) -> JsonDict:
             policies = [
                 {"id": event.payload["id"], "kind": event.kind, "at": event.at.isoformat()}
                 for event in read_events(session, "policy")
+                if event.kind in _TRAINED
             ]
             fits = read_events(session, "reward_model", kind="fitted")
         newest = fits[-1].payload if fits else None
@@ -37,6 +42,9 @@ def status(stage: Stage) -> JsonDict:
             "simulated_answers": len(simulated),
             "reviewers": sum(not account.simulated for account in list_accounts(context.store)),
             "policies": policies,
+            "champion": champion_id(context),
+            "challenger": waiting_challenger(context),
+            "champions": line_of_champions(context),
             "reward_model": newest,
             "events": events,
         }
@@ -60,11 +68,21 @@ def in_words(facts: JsonDict) -> dict[str, str]:
             for policy in facts["policies"]
         )
         or "none yet: run 'trading-rlhf train'",
+        "Champion": _champion(facts),
+        "Line of champions": line_text(facts["champions"]) or "none yet",
         "Reward model": _reward_model(facts["reward_model"]),
         "Events": ", ".join(
             f"{count:,} {name.replace('_', ' ')}" for name, count in facts["events"].items()
         ),
     }
+
+
+def _champion(facts: JsonDict) -> str:
+    reigning, waits = facts["champion"], facts["challenger"]
+    text = "none yet" if reigning is None else _short(reigning)
+    if waits is not None:
+        text += f"; {_short(waits)} waits: run 'trading-rlhf promote --run {facts['run']}'"
+    return text
 
 
 def _reward_model(fit: JsonDict | None) -> str:
