@@ -53,3 +53,15 @@ def test_times_out_of_order_are_a_look_ahead(proposal, name, hours):
 def test_other_nonsense_is_refused(proposal, change, message):
     with pytest.raises(DataError, match=message):
         replace(proposal, **change)
+
+
+def test_a_proposal_stored_before_explanations_still_loads(proposal):
+    """Neither the explanation nor the part of the decision's bar was stored then."""
+    data = proposal.to_json()
+    del data["explanation"]
+    for reason in data["reasons"]:
+        del reason["latest"]
+    old = Proposal.from_json(json.loads(json.dumps(data)))
+    assert old.explanation is None
+    assert {reason.latest for reason in old.reasons} == {None}
+    assert replace(old, explanation=proposal.explanation, reasons=proposal.reasons) == proposal

@@ -14,7 +14,7 @@ from trading_rlhf.accounting import CostModel, FillBar, order_costs
 from trading_rlhf.agent import Policy
 from trading_rlhf.env import Liquidity, is_asked
 from trading_rlhf.market import Bars, FeatureRegistry, bar_close
-from trading_rlhf.proposals.explain import occlusion, top_reasons
+from trading_rlhf.proposals.explain import Attribution, attribute, explain
 from trading_rlhf.proposals.proposal import Mode, Proposal
 from trading_rlhf.proposals.times import fill_time
 
@@ -97,7 +97,8 @@ class ProposalMaker:
         held = book.held.to(torch.float32)
         shifted = None if noise is None else noise[None, None]
         with torch.no_grad():
-            encoded = self.policy.encode(self.features[t][None])
+            seen = self.policy.look(self.features, torch.tensor([t]))
+            encoded = self.policy.encode(seen)
             decision = self.policy.decide(encoded, held[None, None], shifted)
         target, gate = decision.target[0, 0], decision.gate[0, 0]
         change = target - held
@@ -105,14 +106,15 @@ class ProposalMaker:
         wanted = is_asked(rest, change, self.min_trade) & torch.tensor(self.bars.fillable[t])
         if not bool(wanted.any()):
             return []
-        contributions = occlusion(self.policy, self.features[t], held)
+        moved = torch.nonzero(wanted).flatten()
+        found = attribute(self.policy, seen[0], held, moved, noise)
         planned = torch.where(wanted, target, held)
         return [
             self._proposal(
-                t, asset, book, mode, target, gate, planned, contributions[asset],
+                t, asset, book, mode, target, gate, planned, found, row,
                 random_share, selection_probability,
             )
-            for asset in torch.nonzero(wanted).flatten().tolist()
+            for row, asset in enumerate(moved.tolist())
         ]  # fmt: skip
 
     def _proposal(
@@ -124,12 +126,14 @@ class ProposalMaker:
         target: Tensor,
         gate: Tensor,
         planned: Tensor,
-        contributions: Tensor,
+        found: Attribution,
+        row: int,
         random_share: bool,
         selection_probability: float,
     ) -> Proposal:
         values = self.features[t, asset]
         labels = {name: self.registry.get(name).label for name in self.feature_names}
+        reasons, explanation = explain(found, row, values, self.feature_names, labels)
         held, aim = float(book.held[asset]), float(target[asset])
         price, entry = self._raw_close(t, asset), float(book.entry[asset])
         decided_at, fill_at = self._times(t)
@@ -151,7 +155,7 @@ class ProposalMaker:
             equity=book.equity,
             cost=self._cost(t, asset, aim - held, book.equity),
             confidence=float(gate[asset]),
-            reasons=top_reasons(contributions, values, self.feature_names, labels),
+            reasons=reasons,
             feature_names=self.feature_names,
             features=tuple(values.tolist()),
             portfolio=portfolio_weights(self.bars.symbols, book.held),
@@ -162,6 +166,7 @@ class ProposalMaker:
             data_sha256=self.bars.sha256,
             selection_probability=selection_probability,
             random_share=random_share,
+            explanation=explanation,
         )
 
     def _times(self, t: int) -> tuple[datetime, datetime]:

@@ -7,7 +7,7 @@ from typing import Literal
 from trading_rlhf.errors import DataError, LookAheadError
 from trading_rlhf.types import JsonDict
 
-__all__ = ["Proposal", "Reason", "Mode"]
+__all__ = ["Explanation", "Proposal", "Reason", "Mode"]
 
 Mode = Literal["live", "history", "practice"]
 
@@ -22,13 +22,39 @@ class Reason:
         feature: name in the feature registry.
         label: plain words ("60-day trend").
         value: the feature at the decision bar (standard deviations).
-        contribution: share of the proposed change explained by it (fraction of equity, signed).
+        contribution: what it adds to the proposed change (fraction of equity, signed), over all
+            bars that the policy sees.
+        latest: the part of it that comes from the decision bar; None where nobody asked.
     """
 
     feature: str
     label: str
     value: float
     contribution: float
+    latest: float | None = None
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What the proposed change is made of beside its reasons (fractions of equity, signed).
+
+    These four and the contributions of the reasons sum to the change of weight.
+
+    Attributes:
+        other_signals: the asset's features beyond the reasons.
+        other_assets: the features of all other assets.
+        held: what the policy would want from what is held with every feature at its mean.
+        restraint: what its gate would then hold back: the pace that is worth the cost.
+        residual: error of the sum (share of what the features explain, or of a basis point).
+        sentence: all of it in words, without the asset's name, for pages that hide it.
+    """
+
+    other_signals: float
+    other_assets: float
+    held: float
+    restraint: float
+    residual: float
+    sentence: str
 
 
 @dataclass(frozen=True)
@@ -66,6 +92,8 @@ class Proposal:
         data_sha256: hash of the bars it was computed from.
         selection_probability: chance with which it entered the queue.
         random_share: drawn at random, whatever the filter thinks; hides the model's opinion.
+        explanation: the rest of the change beside the reasons; None for a trade that was stored
+            before there was one.
     """
 
     id: str
@@ -95,6 +123,7 @@ class Proposal:
     data_sha256: str
     selection_probability: float = 1.0
     random_share: bool = True
+    explanation: Explanation | None = None
 
     def __post_init__(self) -> None:
         for name in _TIMES:
@@ -145,13 +174,15 @@ class Proposal:
             DataError: a field is missing.
         """
         wanted = {field.name for field in fields(cls)}
-        missing = sorted(wanted - set(data))
+        missing = sorted(wanted - set(data) - {"explanation"})
         if missing:
             raise DataError("a proposal must be complete", f"no {missing}", "Store it again.")
-        values = {name: data[name] for name in wanted}
+        values: JsonDict = {name: data.get(name) for name in wanted}
         for name in _TIMES:
             values[name] = datetime.fromisoformat(values[name])
         values["reasons"] = tuple(Reason(**reason) for reason in values["reasons"])
+        known = values["explanation"]
+        values["explanation"] = None if known is None else Explanation(**known)
         values["feature_names"] = tuple(values["feature_names"])
         values["features"] = tuple(values["features"])
         return cls(**values)
