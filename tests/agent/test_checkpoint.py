@@ -60,6 +60,17 @@ def test_the_id_is_the_content(tmp_path, stored):
     assert save_policy(policy(), tmp_path, NAMES[::-1], "f" * 64, "base").id != stored.id
 
 
+def test_a_plain_policy_says_nothing_of_settings_that_came_later(stored, tmp_path):
+    """So its id, which names proposals, is what it was; and old checkpoints have none of them."""
+    assert set(stored.config) == {"hidden", "tilt", "max_gross"}
+    windowed = PolicyConfig(hidden=8, encoder="gru", window=4, long_only=False)
+    record = save_policy(
+        Policy(5, windowed, 1, torch.Generator().manual_seed(0)), tmp_path, NAMES, "f" * 64, "base"
+    )
+    added = {"encoder": "gru", "window": 4, "long_only": False}
+    assert record.config == {**stored.config, **added}
+
+
 def test_nothing_is_left_aside(tmp_path, stored):
     assert {file.suffix for file in tmp_path.iterdir()} == {".json", ".safetensors"}
 

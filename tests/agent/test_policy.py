@@ -1,5 +1,6 @@
 """The policy's structure: assets alike, any number of them, policies stacked."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -83,6 +84,85 @@ def test_buys_and_sells_have_a_gate_each():
     # Equal scores with cash: a third each of what may be invested. The purchase goes all the way,
     # the sale not at all, so the target exceeds the limit and has to be settled.
     assert decision.target[0, 0].tolist() == pytest.approx([0.9, 0.98 / 3], abs=1e-5)
+
+
+SHORTS = PolicyConfig(hidden=16, long_only=False, tilt=3.0)
+
+
+def with_head(config: PolicyConfig, *bias: float) -> Policy:
+    """A policy of which every score is ``bias[0]`` before the limit, and so on."""
+    policy = Policy(1, config, 1, generator())
+    with torch.no_grad():
+        policy.head_weight.zero_()
+        policy.head_bias.copy_(torch.tensor(bias))
+    return policy
+
+
+def test_with_shorts_the_sign_of_a_score_is_the_side_of_its_weight():
+    policy = Policy(3, SHORTS, 2, generator())
+    decision = decide(policy, draw(12, 50, 6, 3) * 5, draw(13, 2, 50, 6) / 10)
+    assert torch.equal(decision.goal.sign(), decision.score.sign())
+    assert 0.2 < float((decision.goal < 0).float().mean()) < 0.8
+    assert (decision.goal.abs().sum(-1) <= SHORTS.max_gross).all()
+    # A larger score is a larger weight, among the longs as among the shorts.
+    assert torch.equal(decision.goal.argsort(-1), decision.score.argsort(-1))
+
+
+def test_with_shorts_a_score_of_zero_is_flat_and_opposite_scores_are_opposite_weights():
+    flat = decide(with_head(SHORTS, 0.0, 0.0, 0.0), torch.zeros(1, 4, 1), torch.zeros(1, 1, 4))
+    assert torch.equal(flat.goal, torch.zeros(1, 1, 4))
+    policy = with_head(SHORTS, 0.0, 0.0, 0.0)
+    noise = torch.tensor([[[1.5, -1.5, 0.5, -0.5]]])
+    with torch.no_grad():
+        goal = policy.decide(policy.encode(torch.zeros(1, 4, 1)), torch.zeros(1, 1, 4), noise).goal
+    assert float(goal[0, 0, 0]) == pytest.approx(-float(goal[0, 0, 1]))
+    assert float(goal[0, 0, 2]) == pytest.approx(-float(goal[0, 0, 3]))
+    # exp(s) - exp(-s) over the sum of both sides of all assets and cash.
+    total = sum(np.exp(s) + np.exp(-s) for s in (1.5, -1.5, 0.5, -0.5)) + 1
+    assert float(goal[0, 0, 0]) == pytest.approx(0.98 * 2 * np.sinh(1.5) / total, rel=1e-5)
+
+
+def test_the_largest_scores_use_the_gross_limit_long_or_short():
+    for side in (20.0, -20.0):
+        policy = with_head(PolicyConfig(long_only=False, tilt=6.0), side, 20.0, 20.0)
+        target = decide(policy, torch.zeros(1, 5, 1), torch.zeros(1, 1, 5)).target
+        assert float(target.sum()) == pytest.approx(np.sign(side) * 0.98, rel=1e-3)
+
+
+def test_with_shorts_buys_and_sales_have_a_gate_each():
+    policy = with_head(SHORTS, 0.0, 20.0, -20.0)
+    held = torch.tensor([[[0.4, -0.4, 0.0, 0.0]]])
+    target = decide(policy, torch.zeros(1, 4, 1), held).target
+    # All goals are flat: the short is bought back at once, the long is not sold.
+    assert target[0, 0].tolist() == pytest.approx([0.4, 0.0, 0.0, 0.0], abs=1e-6)
+
+
+def test_where_a_policy_without_a_past_decides_from():
+    shape = torch.Size((2, 3, 4))
+    assert torch.equal(Policy(3, CONFIG, 2, generator()).before(shape), torch.full(shape, 0.2))
+    assert torch.equal(Policy(3, SHORTS, 2, generator()).before(shape), torch.zeros(shape))
+
+
+@pytest.mark.parametrize("tilt", [0.1, 0.8, 5.0])
+@pytest.mark.parametrize("long_only", [True, False])
+def test_scores_stay_within_the_tilt(tilt, long_only):
+    config = PolicyConfig(hidden=16, tilt=tilt, long_only=long_only)
+    decision = decide(
+        Policy(3, config, 2, generator()), draw(14, 40, 5, 3) * 100, torch.zeros(2, 40, 5)
+    )
+    assert (decision.score.abs() <= tilt).all()
+
+
+@pytest.mark.parametrize("max_gross", [0.1, 0.5, 1.0])
+@pytest.mark.parametrize("long_only", [True, False])
+def test_goals_stay_within_max_gross(max_gross, long_only):
+    config = PolicyConfig(hidden=16, tilt=10.0, max_gross=max_gross, long_only=long_only)
+    decision = decide(
+        Policy(3, config, 2, generator()), draw(15, 40, 5, 3) * 100, torch.zeros(2, 40, 5)
+    )
+    gross = decision.goal.abs().sum(-1)
+    assert (gross <= max_gross * (1 + 1e-6)).all()
+    assert float(gross.max()) > 0.9 * max_gross
 
 
 def test_the_policy_sees_what_it_holds(policy):
