@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.agent.architectures import ARCHITECTURES
 from trading_rlhf.accounting import CostModel
 from trading_rlhf.agent import (
     Policy,
@@ -21,6 +22,7 @@ from trading_rlhf.agent import (
     train,
     walk,
 )
+from trading_rlhf.agent import policy as policy_module
 from trading_rlhf.agent import rollout as rollout_module
 from trading_rlhf.backtest import run_backtest
 from trading_rlhf.env import GateConfig, MarketTensors, VectorMarketEnv
@@ -45,6 +47,7 @@ COSTS, GATE = CostModel(), GateConfig(cooldown=2)
 FIRST = warmup(OHLCV_FEATURES)
 LAST = FIRST + 30
 """The bar t; ten bars follow."""
+PLAIN = PolicyConfig(hidden=8)
 
 
 @pytest.fixture(scope="module")
@@ -71,10 +74,10 @@ def other_futures(bars: Bars) -> list[Bars]:
     return [changed, Bars(bars.dates, bars.symbols, **arrays, **rest)]
 
 
-def policy_and_model(n_features: int) -> tuple[Policy, RewardModel]:
+def policy_and_model(n_features: int, config: PolicyConfig = PLAIN) -> tuple[Policy, RewardModel]:
     """An untrained policy that trades much, and a reward model that refuses about half."""
     generator = torch.Generator().manual_seed(1)
-    policy = Policy(n_features, PolicyConfig(hidden=8), 1, generator)
+    policy = Policy(n_features, config, 1, generator)
 
     def draw(*shape: int) -> torch.Tensor:
         return torch.randn(1, 3, *shape, generator=generator)
@@ -86,9 +89,11 @@ def policy_and_model(n_features: int) -> tuple[Policy, RewardModel]:
     return policy, model
 
 
-def train_until(market: MarketTensors, n_features: int) -> list[torch.Tensor]:
+def train_until(
+    market: MarketTensors, n_features: int, policy_config: PolicyConfig
+) -> list[torch.Tensor]:
     """Weights of a policy trained on bars up to t."""
-    policy = Policy(n_features, PolicyConfig(hidden=8), 1, torch.Generator().manual_seed(1))
+    policy = Policy(n_features, policy_config, 1, torch.Generator().manual_seed(1))
     config = TrainConfig(iterations=3, horizon=8, batch=4)
     training = start_training(policy, config, torch.Generator().manual_seed(2))
     train(training, market, range(FIRST, LAST + 1), COSTS, config, ProfitReward(5.0))
@@ -119,11 +124,16 @@ def shown_order(proposals: list[Proposal]) -> list[tuple[str, int, str]]:
     return order
 
 
-def observe(bars: Bars, registry: FeatureRegistry, names: tuple[str, ...]) -> dict[str, object]:
+def observe(
+    bars: Bars,
+    registry: FeatureRegistry,
+    names: tuple[str, ...],
+    config: PolicyConfig = PLAIN,
+) -> dict[str, object]:
     """Everything that is observed, decided, scored or shown up to t."""
     features = compute_features(bars, names, registry)
     market = MarketTensors.from_bars(bars, features)
-    policy, model = policy_and_model(len(names))
+    policy, model = policy_and_model(len(names), config)
     desk, judge = ModelDesk(model), StyleDesk.of("reversal", names)
     decisions = LAST - FIRST + 1
     lived = walk(
@@ -160,7 +170,9 @@ def observe(bars: Bars, registry: FeatureRegistry, names: tuple[str, ...]) -> di
         "queue order": shown_order(proposals),
         "backtest equity": result.equity[:, : LAST + 1],
         "backtest orders": result.traded[:, : LAST + 1],
-        "trained weights": torch.cat([w.flatten() for w in train_until(market, len(names))]),
+        "trained weights": torch.cat(
+            [w.flatten() for w in train_until(market, len(names), config)]
+        ),
     }
 
 
@@ -180,11 +192,14 @@ def leaks(
     other_futures: list[Bars],
     registry: FeatureRegistry | None = None,
     names: tuple[str, ...] = OHLCV_FEATURES,
+    config: PolicyConfig = PLAIN,
 ) -> set[str]:
     """Names of what depends on the future."""
     registry = registry or default_registry()
-    now = observe(bars, registry, names)
-    return set().union(*(differences(now, observe(x, registry, names)) for x in other_futures))
+    now = observe(bars, registry, names, config)
+    return set().union(
+        *(differences(now, observe(x, registry, names, config)) for x in other_futures)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -204,6 +219,25 @@ def test_the_canary_looks_at_something(seen):
 
 def test_nothing_after_t_changes_anything_up_to_t(bars, other_futures):
     assert leaks(bars, other_futures) == set()
+
+
+@pytest.mark.parametrize(
+    "config", [c for c in ARCHITECTURES if not c.long_only],
+    ids=lambda c: f"{c.encoder}-{c.context}",
+)  # fmt: skip
+def test_no_architecture_sees_what_comes_after_t(bars, other_futures, config):
+    assert leaks(bars, other_futures[:1], config=config) == set()
+
+
+@pytest.mark.parametrize("encoder", ["gru", "conv"])
+def test_a_window_that_ends_a_bar_late_is_caught(bars, other_futures, encoder, monkeypatch):
+    config = PolicyConfig(hidden=8, encoder=encoder, window=5)
+    rows = policy_module.window_rows
+    monkeypatch.setattr(
+        policy_module, "window_rows", lambda features, t, length: rows(features, t + 1, length)
+    )
+    caught = leaks(bars, other_futures[:1], config=config)
+    assert {"policy targets", "walk target"} <= caught
 
 
 def test_nothing_changes_when_the_future_has_not_happened_yet(seen, bars):
