@@ -11,6 +11,8 @@ import secrets
 import signal
 import socket
 import threading
+import traceback
+from collections.abc import Sized
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
@@ -25,6 +27,18 @@ __all__ = ["LocalWorkers", "RayWorkers", "Workers", "usable_cores"]
 _DIED = "its worker process was killed"
 _RAY_OBJECTS = 100 * 2**20
 """Bytes of Ray's object store: results are some kilobytes each."""
+
+_RAY_STARTS = 2
+"""How often a cluster of this machine is started that does not come up."""
+
+_RAY_PATIENCE = {
+    "RAY_gcs_server_port_wait_time_s": "60",
+    "RAY_gcs_rpc_server_connect_timeout_s": "60",
+    "RAY_raylet_start_wait_time_s": "120",
+    "RAY_agent_register_timeout_ms": "180000",
+    "RAY_worker_register_timeout_seconds": "180",
+}
+"""How long the parts of Ray wait for each other; 5 to 60 s, as it has them, pass on busy cores."""
 
 
 class Workers(Protocol):
@@ -53,7 +67,24 @@ class Workers(Protocol):
         ...
 
 
-class LocalWorkers:
+class _Crew:
+    """How many workers there are, and the jobs that they have."""
+
+    _count: int
+    _jobs: Sized
+
+    @property
+    def idle(self) -> int:
+        """How many more jobs may be started now."""
+        return self._count - self.busy
+
+    @property
+    def busy(self) -> int:
+        """How many jobs have been started and not yet come back."""
+        return len(self._jobs)
+
+
+class LocalWorkers(_Crew):
     """Processes of this machine, one torch thread each.
 
     Args:
@@ -67,16 +98,6 @@ class LocalWorkers:
         self._lifeline, self._held = self._context.Pipe(duplex=False)
         self._pools: list[ProcessPoolExecutor] = []
         self._jobs: dict[Future[list[CellResult]], tuple[Job, ProcessPoolExecutor]] = {}
-
-    @property
-    def idle(self) -> int:
-        """How many more jobs may be started now."""
-        return self._count - self.busy
-
-    @property
-    def busy(self) -> int:
-        """How many jobs have been started and not yet come back."""
-        return len(self._jobs)
 
     def start(self, job: Job) -> None:
         """Give a job to an idle worker."""
@@ -125,7 +146,7 @@ def _tie_to_parent(lifeline: Connection) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-class RayWorkers:
+class RayWorkers(_Crew):
     """Tasks of a Ray cluster, one core each.
 
     Args:
@@ -137,44 +158,19 @@ class RayWorkers:
     """
 
     def __init__(self, address: str, count: int | None) -> None:
-        self._ray = ray = _ray(address)
-        local = {
-            "num_cpus": count or usable_cores(),
-            "object_store_memory": _RAY_OBJECTS,
-            "include_dashboard": False,
-        }
         try:
             _check_reachable(address)
-            ray.init(
-                address=address,
-                logging_level="ERROR",
-                log_to_driver=False,
-                **(local if address == "local" else {}),
-            )
-        except (OSError, OverflowError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-            raise RunError(
-                "a sweep needs a Ray cluster that it can join",
-                f"{address}: {(str(error).splitlines() or ['no answer'])[0].rstrip('.')}",
-                "Start one with 'ray start --head', or use '--ray local'.",
-            ) from error
+        except (OSError, OverflowError, ValueError) as error:
+            raise _no_cluster(address, error) from error
+        self._ray = ray = _ray(address)
+        _join(ray, address, count or usable_cores())
+        self._count = count or max(int(ray.cluster_resources().get("CPU", 1)), 1)
         # Ray prints what happens to workers; the caller's output is for results alone.
         self._aside = contextlib.redirect_stdout(io.StringIO())
         self._aside.__enter__()
-        cores = int(ray.cluster_resources().get("CPU", 1))
-        self._count = count or max(cores, 1)
         # Lost jobs are started again by the sweep, so that they are counted in one place.
         self._run = ray.remote(num_cpus=1, max_retries=0)(run_job)
         self._jobs: dict[Any, Job] = {}
-
-    @property
-    def idle(self) -> int:
-        """How many more jobs may be started now."""
-        return self._count - self.busy
-
-    @property
-    def busy(self) -> int:
-        """How many jobs have been started and not yet come back."""
-        return len(self._jobs)
 
     def start(self, job: Job) -> None:
         """Give a job to an idle worker."""
@@ -200,12 +196,17 @@ class RayWorkers:
 
 
 def _ray(address: str) -> Any:
-    """Import Ray, which reads its settings from the environment when it loads."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if address == "local" and "RAY_AUTH_MODE" not in os.environ:
-        # Ray listens on every interface; without a token of ours it writes one into the home.
-        os.environ["RAY_AUTH_MODE"] = "token"
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    """Import Ray; it and the processes it starts read their settings from the environment."""
+    settings = {"RAY_USAGE_STATS_ENABLED": "0"}
+    if address == "local":
+        settings |= _RAY_PATIENCE
+        if "RAY_AUTH_MODE" not in os.environ:
+            # Ray listens on every interface; without a token of ours it writes one into the home.
+            # That tokens are asked for is left to Ray: were that set here, a Ray imported before
+            # would start servers that ask for a token and send none.
+            settings["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    for name, value in settings.items():
+        os.environ.setdefault(name, value)
     try:
         return importlib.import_module("ray")
     except ImportError as error:
@@ -216,11 +217,73 @@ def _ray(address: str) -> Any:
         ) from error
 
 
+def _join(ray: Any, address: str, cores: int) -> None:
+    """Connect this process to a cluster, or start one of this machine.
+
+    Raises:
+        RunError: there is none, it cannot be started, or this process has one already.
+    """
+    if ray.is_initialized():
+        raise RunError(
+            "a sweep joins a Ray cluster of its own",
+            "a process that has joined one",
+            "Call ray.shutdown() first.",
+        )
+    local = {
+        "num_cpus": cores,
+        "object_store_memory": _RAY_OBJECTS,
+        "include_dashboard": False,
+    }
+    left = _RAY_STARTS if address == "local" else 1
+    while left:
+        left -= 1
+        try:
+            ray.init(
+                address=address,
+                logging_level="ERROR",
+                log_to_driver=False,
+                **(local if address == "local" else {}),
+            )
+        # Ray raises plain exceptions, too, such as for a node that takes long to start.
+        except Exception as error:
+            _stop_started(ray, error)
+            if not left:
+                raise _no_cluster(address, error) from error
+        else:
+            return
+
+
+def _stop_started(ray: Any, error: Exception) -> None:
+    """End the processes of a start that failed; only the frames of the error know them."""
+    ray.shutdown()
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        stop = getattr(frame.f_locals.get("self"), "kill_all_processes", None)
+        if stop is not None:
+            stop(check_alive=False, allow_graceful=False, wait=True)
+
+
+def _no_cluster(address: str, error: Exception) -> RunError:
+    return RunError(
+        "a sweep needs a Ray cluster that it can join",
+        f"{address}: {(str(error).splitlines() or ['no answer'])[0].rstrip('.: ')}",
+        "Leave --ray out for processes of this machine."
+        if address == "local"
+        else "Start one with 'ray start --head', or use '--ray local'.",
+    )
+
+
 def _check_reachable(address: str) -> None:
-    """Raise OSError where nothing listens; Ray itself would go on trying for minutes."""
+    """Raise where nothing listens; Ray itself would go on trying for minutes.
+
+    Raises:
+        OSError: nobody answers.
+        ValueError: this is no address.
+    """
     host, _, port = address.rpartition("://")[2].rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host, int(port)), timeout=10).close()
+    elif address not in ("local", "auto") and "://" not in address:
+        raise ValueError("an address is host:port, 'local' or 'auto'")
 
 
 def usable_cores() -> int:
