@@ -1,7 +1,6 @@
 """Train and test a base policy under every setting and seed of a grid; goes on after a kill."""
 
 import json
-import os
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -22,7 +21,7 @@ from trading_rlhf.loop.context import Context
 from trading_rlhf.loop.sweep_cell import CellResult, Job
 from trading_rlhf.loop.sweep_grid import Cell
 from trading_rlhf.loop.workers import Workers
-from trading_rlhf.store.files import replace_text
+from trading_rlhf.store.files import replace_text, whole_file
 from trading_rlhf.types import Progress
 
 __all__ = ["Swept", "luck_of_best", "missing_cells", "run_sweep", "sweep_table", "write_table"]
@@ -104,10 +103,8 @@ def sweep_table(swept: Swept) -> pd.DataFrame:
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
     """Write a table as Parquet, atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{path.name}.{os.getpid()}.new")
-    table.to_parquet(aside, index=False)
-    os.replace(aside, path)
+    with whole_file(path) as aside:
+        table.to_parquet(aside, index=False)
 
 
 def luck_of_best(context: Context, swept: Swept) -> tuple[int, Luck] | None:

@@ -2,12 +2,11 @@
 
 import csv
 import hashlib
-import os
 import re
 import tomllib
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from gzip import decompress
 from importlib.metadata import PackageNotFoundError, distribution
@@ -133,27 +132,23 @@ def write_bars(bars: Bars, path: str | Path) -> None:
     Raises:
         DataError: the name ends in neither .csv nor .parquet, or the file cannot be written.
     """
+    # The store's database is loaded with it.
+    from trading_rlhf.store.files import whole_file
+
     path = check_file_name(path)
     table = bars_to_table(bars)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix.lower() == ".csv":
-            table.to_csv(aside, index=False)
-        else:
-            # Without pandas' own metadata the bytes depend on the bars and on pyarrow alone.
-            plain = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata()
-            place = plain.schema.get_field_index("symbol")
-            names = plain.column(place).cast(pa.string())
-            pq.write_table(plain.set_column(place, "symbol", names), aside, compression="zstd")
-        with aside.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(aside, path)
+        with whole_file(path) as aside:
+            if path.suffix.lower() == ".csv":
+                table.to_csv(aside, index=False)
+            else:
+                # Without pandas' own metadata the bytes depend on the bars and on pyarrow alone.
+                plain = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata()
+                place = plain.schema.get_field_index("symbol")
+                names = plain.column(place).cast(pa.string())
+                pq.write_table(plain.set_column(place, "symbol", names), aside, compression="zstd")
     except OSError as error:
         raise DataError(f"{path} must be writable", str(error), "Choose another path.") from None
-    finally:
-        with suppress(OSError):
-            aside.unlink(missing_ok=True)
 
 
 def check_file_name(path: str | Path) -> Path:

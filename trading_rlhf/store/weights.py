@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -10,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from trading_rlhf.errors import CheckpointError
-from trading_rlhf.store.files import replace_text
+from trading_rlhf.store.files import replace_text, whole_file
 from trading_rlhf.types import JsonDict
 
 __all__ = ["content_id", "read_weights", "write_weights"]
@@ -33,11 +32,9 @@ def write_weights(path: Path, tensors: dict[str, Tensor], meta: JsonDict) -> Non
         tensors: any shapes.
         meta: JSON-ready description.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    aside = path.with_suffix(".safetensors.part")
-    save_file(plain, aside)
-    os.replace(aside, path.with_suffix(".safetensors"))
+    with whole_file(path.with_suffix(".safetensors")) as aside:
+        save_file(plain, aside)
     replace_text(path.with_suffix(".json"), json.dumps(meta, indent=1, sort_keys=True))
 
 
