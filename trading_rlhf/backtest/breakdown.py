@@ -20,8 +20,8 @@ from trading_rlhf.accounting import (
     sortino_ratio,
 )
 from trading_rlhf.backtest.flows import NOTHING, Conditions, Flows
-from trading_rlhf.env.liquidity import carry_forward
 from trading_rlhf.errors import AccountingError
+from trading_rlhf.market import carry_forward
 from trading_rlhf.types import FloatArray
 
 __all__ = [

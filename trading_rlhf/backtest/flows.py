@@ -8,8 +8,7 @@ from torch import Tensor
 
 from trading_rlhf.accounting import CostModel, mark, order_costs
 from trading_rlhf.env.dynamics import MarketTensors, fill_bar
-from trading_rlhf.env.liquidity import carry_forward
-from trading_rlhf.market import Bars
+from trading_rlhf.market import Bars, carry_forward
 from trading_rlhf.types import FloatArray
 
 __all__ = ["NOTHING", "Conditions", "Flows", "money_flows", "printed_prices", "unit_prices"]

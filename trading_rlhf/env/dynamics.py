@@ -17,9 +17,9 @@ from trading_rlhf.accounting import (
     size_at_fill,
     whole_orders,
 )
-from trading_rlhf.env.liquidity import Liquidity, carry_forward
+from trading_rlhf.env.liquidity import Liquidity
 from trading_rlhf.errors import AccountingError, DataError
-from trading_rlhf.market import Bars
+from trading_rlhf.market import Bars, carry_forward
 from trading_rlhf.types import BoolArray, FloatArray
 
 __all__ = [

@@ -6,12 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trading_rlhf.market import Bars
+from trading_rlhf.market import SESSIONS_PER_YEAR, Bars, carry_forward
 from trading_rlhf.types import FloatArray
 
-__all__ = ["Liquidity", "carry_forward"]
-
-_SESSIONS_PER_YEAR = 252.0
+__all__ = ["Liquidity"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ class Liquidity:
         shares = np.where(bars.tradable, shares, 0.0)
         units = np.cumprod(bars.split, axis=0)
         close = carry_forward(np.where(bars.tradable, bars.raw_close * units, np.nan)) / units
-        a_day = bars.bars_per_year / _SESSIONS_PER_YEAR
+        a_day = bars.bars_per_year / SESSIONS_PER_YEAR
         traded = np.where(bars.tradable, shares * bars.raw_close, np.nan)
         daily_volume = _trailing_mean(traded, lookback) * a_day
         volatility = _trailing_deviation(_returns(bars), lookback) * a_day**0.5
@@ -79,12 +77,6 @@ class Liquidity:
             self.lookback,
             self.has_volume,
         )
-
-
-def carry_forward(prices: FloatArray) -> FloatArray:
-    """Fill gaps of ``[T, N]`` prices with the last known one; NaN before the first."""
-    rows = np.where(np.isfinite(prices), np.arange(len(prices))[:, None], 0)
-    return np.take_along_axis(prices, np.maximum.accumulate(rows, axis=0), axis=0)
 
 
 def _returns(bars: Bars) -> FloatArray:

@@ -1,6 +1,6 @@
 """Price bars: where they come from, what they say, and when it was known."""
 
-from trading_rlhf.market.bars import Bars, PriceHistory
+from trading_rlhf.market.bars import SESSIONS_PER_YEAR, Bars, PriceHistory
 from trading_rlhf.market.cache import (
     CacheEntry,
     Origin,
@@ -34,6 +34,7 @@ from trading_rlhf.market.features import (
     default_registry,
     warmup,
 )
+from trading_rlhf.market.gaps import carry_forward
 from trading_rlhf.market.quality import (
     QualityReport,
     check_bars,
@@ -70,6 +71,8 @@ from trading_rlhf.market.yahoo import FetchResult, SymbolFetch, fetch_bars
 __all__ = [
     "Bars",
     "PriceHistory",
+    "SESSIONS_PER_YEAR",
+    "carry_forward",
     "load_bars",
     "load_sample",
     "read_bars",

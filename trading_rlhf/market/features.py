@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from trading_rlhf.errors import DataError, TradingRlhfError
 from trading_rlhf.market.bars import ARRAY_NAMES, Bars
+from trading_rlhf.market.gaps import carry_forward
 from trading_rlhf.types import FloatArray
 
 __all__ = [
@@ -273,7 +274,7 @@ def _move(bars: Bars, days: int, scale: int) -> FloatArray:
 def _volume_20(bars: Bars) -> FloatArray:
     assert bars.volume is not None  # noqa: S101 - stated in needs
     # A bar without trade repeats the volume before it, so that no unit of volume is special.
-    log_volume = np.log(_latest(np.where(bars.volume > 0.0, bars.volume, np.nan)))
+    log_volume = np.log(carry_forward(np.where(bars.volume > 0.0, bars.volume, np.nan)))
     mean = _rolling(np.add, log_volume, 20) / 20
     variance = _rolling(np.add, log_volume**2, 20) / 20 - mean**2
     return _clip((log_volume - mean) / (np.sqrt(np.maximum(variance, 0.0)) + _FLOOR))
@@ -281,7 +282,7 @@ def _volume_20(bars: Bars) -> FloatArray:
 
 def _range_20(bars: Bars) -> FloatArray:
     assert bars.high is not None and bars.low is not None  # noqa: S101, PT018 - stated in needs
-    close = _latest(bars.close)
+    close = carry_forward(bars.close)
     highest = _rolling(np.maximum, np.where(np.isnan(bars.high), close, bars.high), 20)
     lowest = _rolling(np.minimum, np.where(np.isnan(bars.low), close, bars.low), 20)
     width = highest - lowest
@@ -289,18 +290,9 @@ def _range_20(bars: Bars) -> FloatArray:
     return np.where(width == 0.0, 0.0, np.clip(place, -1.0, 1.0))
 
 
-def _latest(values: FloatArray) -> FloatArray:
-    """Return ``[T, N]`` the latest number there was; a missing one repeats the one before."""
-    present = np.isfinite(values)
-    if present.all():
-        return values
-    seen = np.where(present, np.arange(len(values))[:, None], 0)
-    return np.take_along_axis(values, np.maximum.accumulate(seen, axis=0), axis=0)
-
-
 def _returns(bars: Bars) -> FloatArray:
     """Return ``[T, N]`` log returns, NaN at the first bar of each asset."""
-    return np.diff(np.log(_latest(bars.close)), axis=0, prepend=np.nan)
+    return np.diff(np.log(carry_forward(bars.close)), axis=0, prepend=np.nan)
 
 
 def _volatility(r: FloatArray, days: int) -> FloatArray:
