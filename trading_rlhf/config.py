@@ -10,7 +10,7 @@ from trading_rlhf.accounting import CostModel
 from trading_rlhf.agent import PolicyConfig, TrainConfig
 from trading_rlhf.broker import LimitsConfig
 from trading_rlhf.env import GateConfig
-from trading_rlhf.errors import ConfigError
+from trading_rlhf.errors import ConfigError, validation_words
 from trading_rlhf.feedback.simulated import SimulatedDeskConfig
 from trading_rlhf.market import DEFAULT_FEATURES
 from trading_rlhf.reward import FitConfig, ShapingConfig
@@ -135,7 +135,7 @@ def read_config(path: Path | None, overrides: dict[str, Any] | None = None) -> R
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise ConfigError(
-            f"{key}: {_sentence(first['msg'])}",
+            f"{key}: {validation_words(first['msg'])}",
             repr(first["input"]),
             _remedy(first),
         ) from error
@@ -154,11 +154,6 @@ def _set(values: dict[str, Any], name: str, value: Any) -> None:
             raise ConfigError(f"{parent} must be a section", repr(nested), "Correct the file.")
         values = nested
     values[last] = value
-
-
-def _sentence(message: str) -> str:
-    message = message.removeprefix("Value error, ")
-    return f"{message[0].lower()}{message[1:]}"
 
 
 def _remedy(error: Any) -> str:

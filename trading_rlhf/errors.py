@@ -14,6 +14,7 @@ __all__ = [
     "RunError",
     "StoreError",
     "TradingRlhfError",
+    "validation_words",
 ]
 
 _LONGEST = 400
@@ -82,3 +83,9 @@ class ConfigError(TradingRlhfError):
 
 class RunError(TradingRlhfError):
     """A run directory that is missing, incomplete or in use."""
+
+
+def validation_words(message: str) -> str:
+    """Say a message of pydantic's ("Input should be a valid number") as part of a sentence."""
+    message = message.removeprefix("Value error, ")
+    return f"{message[0].lower()}{message[1:]}"

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from trading_rlhf import __version__
 from trading_rlhf.cli.console import print_error
-from trading_rlhf.errors import TradingRlhfError
+from trading_rlhf.errors import TradingRlhfError, validation_words
 
 __all__ = ["app", "main"]
 
@@ -81,7 +81,6 @@ def _usage_sentence(error: CycloptsError) -> str:
     if isinstance(cause, ValidationError):
         first = cause.errors()[0]
         name = ".".join(str(part) for part in first["loc"]).replace("_", "-")
-        message = first["msg"].removeprefix("Value error, ")
-        return f"--{name}: {message[0].lower()}{message[1:]}; got {first['input']!r}."
+        return f"--{name}: {validation_words(first['msg'])}; got {first['input']!r}."
     text = " ".join(str(error).split())
     return text if text.endswith((".", "?")) else f"{text}."

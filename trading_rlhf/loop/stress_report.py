@@ -9,6 +9,7 @@ from trading_rlhf.backtest import Plot, Report, Table, write_report
 from trading_rlhf.loop.context import Context
 from trading_rlhf.loop.stress import Stressed, StressPlan
 from trading_rlhf.loop.stress_score import Cell
+from trading_rlhf.market import survivorship_note
 from trading_rlhf.store import canonical_json
 from trading_rlhf.store.files import replace_text
 
@@ -121,7 +122,7 @@ def _report(context: Context, plan: StressPlan, result: Stressed) -> Report:
         f"{context.folder.name}",
         summary=stress_sentences(result),
         warnings=[
-            f"{', '.join(context.bars.symbols)} are survivors; one path carries no profit claim. "
+            f"{survivorship_note(context.bars)} One path carries no profit claim. "
             "A policy that is always invested keeps the market's own rise under any fault of its "
             "data."
         ],
