@@ -2,6 +2,8 @@
 
 import hashlib
 import itertools
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,10 @@ _VARIED = (
 """What a base policy's training or its test reads; anything else would change nothing."""
 
 
+_MOST_CELLS = 100_000
+"""Each cell is a trained policy, a file of its own and a trial in the run's ledger."""
+
+
 @dataclass(frozen=True)
 class Grid:
     """What is tried.
@@ -34,7 +40,7 @@ class Grid:
 
     name: str
     settings: dict[str, list[Any]]
-    seeds: tuple[int, ...]
+    seeds: Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,8 @@ def read_grid(path: Path) -> Grid:
     seeds = _seeds(loaded.pop("seeds", []))
     for name, values in loaded.items():
         _check_setting(name, values)
+    _check_overlap(list(loaded))
+    _check_size([*map(len, loaded.values()), max(len(seeds), 1)])
     return Grid(path.stem, loaded, seeds)
 
 
@@ -160,13 +168,34 @@ def _check_setting(name: Any, values: Any) -> None:
         )
 
 
-def _seeds(given: Any) -> tuple[int, ...]:
-    if isinstance(given, int) and not isinstance(given, bool) and given >= 1:
-        return tuple(range(given))
+def _check_overlap(names: list[str]) -> None:
+    """A section and one of its settings, or two spellings: one would undo the other."""
+    for one, other in itertools.combinations(sorted(names, key=_canonical), 2):
+        if f"{_canonical(other)}.".startswith(f"{_canonical(one)}."):
+            raise ConfigError(
+                "the settings of a grid must not overlap",
+                f"{one} and {other}",
+                "Leave one of them out.",
+            )
+
+
+def _check_size(lengths: list[int]) -> None:
+    cells = math.prod(lengths)
+    if cells > _MOST_CELLS:
+        raise ConfigError(
+            f"a grid may have {_MOST_CELLS:,} cells at most",
+            f"{' x '.join(f'{length:,}' for length in lengths)} = {cells:,}",
+            "Vary less, or sweep in parts: what several grids share is run once.",
+        )
+
+
+def _seeds(given: Any) -> Sequence[int]:
+    if type(given) is int and 1 <= given <= _MOST_CELLS:
+        return range(given)
     if isinstance(given, list) and all(type(seed) is int for seed in given):
-        return tuple(given)
+        return given
     raise ConfigError(
-        "seeds must be a count from 1 or a list of whole numbers",
+        f"seeds must be a count from 1 to {_MOST_CELLS:,} or a list of whole numbers",
         repr(given),
         "Write 'seeds: 5' or 'seeds: [0, 7]'.",
     )
