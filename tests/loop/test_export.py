@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from tests.loop.conftest import KEY, present, silent
+from trading_rlhf.services.champions import promote_run, roll_back_run
 from trading_rlhf.services.secrets import Secrets
 from trading_rlhf.services.stages import Stage, export, propose
 from trading_rlhf.store import open_store, read_events
@@ -42,3 +43,19 @@ def test_live_proposals_on_old_data_say_that_they_have_expired(
     first = export(stage)
     assert len(first["held_back"]) == facts["proposals"]
     assert export(stage)["held_back"] == []
+
+
+def test_what_another_policy_proposed_is_held_back(demo_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "demo"
+    shutil.copytree(demo_run, run)
+    stage = Stage(run, Secrets(KEY, "a session key for tests, long enough"), None, {}, silent)
+    made = propose(stage, 1, live=True)
+    assert made["kind"] == "shaped"
+    reigning = promote_run(stage)["champion"]
+    if reigning == made["policy"]:
+        reigning = roll_back_run(stage)["champion"]
+    facts = export(stage)
+    assert facts["considered"] == made["proposals"] == len(facts["held_back"])
+    told = f"policy {made['policy'][:8]} proposed it, and {reigning[:8]} is the champion."
+    assert all(sentence.endswith(told) for sentence in facts["held_back"])
+    assert propose(stage, 1, live=True)["policy"] == reigning
