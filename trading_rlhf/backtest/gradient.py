@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["backtest_growth"]
 
+_IN_CACHE = 640
+"""Bars times assets of a chunk."""
+
 
 def backtest_growth(
     table: "MarketTable", targets: Tensor, max_gross: float | None = 0.98
@@ -53,35 +56,39 @@ def backtest_growth(
 class _Growth(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, targets: Tensor, table: "MarketTable", max_gross: float) -> Tensor:
-        from trading_rlhf.backtest.kernels_cpu import LANES
-        from trading_rlhf.backtest.kernels_gradient import forward_pass
+        from trading_rlhf.backtest.kernels_gradient import forward_pass, new_workspace
+        from trading_rlhf.backtest.kernels_gradient_vectors import LANES
 
         n_strategies, n_bars, n_assets = targets.shape
-        n_blocks = -(-n_strategies // LANES)
-        by_bar = torch.empty(n_bars - 1, n_blocks * LANES, dtype=torch.float64)
-        # numpy's large arrays lie in huge pages, which are ten times faster to have.
-        held = np.empty((n_blocks, n_bars, n_assets, LANES))
-        held[:, 0] = 0.0
+        # Targets and weights of a chunk of eight strategies stay in the second cache.
+        chunk = max(4, min(64, _IN_CACHE // n_assets))
+        sizes = (n_strategies, n_bars, n_assets, chunk)
+        growth, shares, rates = (np.empty((n_strategies, n_bars - 1)) for _ in range(3))
+        blocks, chunks = -(-n_strategies // LANES), -(-(n_bars - 1) // chunk)
+        starts = np.empty((blocks, chunks, n_assets * LANES))
         weights = targets.detach().contiguous()
-        forward_pass(table, weights.numpy(), max_gross, by_bar.numpy(), held)
+        forward_pass(
+            table, weights.numpy().reshape(-1), sizes, max_gross, growth.reshape(-1),
+            shares.reshape(-1), rates.reshape(-1), starts, new_workspace(n_assets, chunk),
+        )  # fmt: skip
+        by_bar = torch.from_numpy(growth)
         ctx.save_for_backward(weights, by_bar)
-        ctx.table, ctx.max_gross, ctx.held = table, max_gross, held
-        return by_bar[:, :n_strategies].t().contiguous()
+        ctx.given, ctx.notes = (table, sizes, max_gross), (shares, rates, starts)
+        return by_bar
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None]:
-        from trading_rlhf.backtest.kernels_gradient import backward_pass
+        from trading_rlhf.backtest.kernels_gradient import new_workspace
+        from trading_rlhf.backtest.kernels_gradient_back import backward_pass
 
         weights, growth = ctx.saved_tensors
-        live = (growth <= 0).cumsum(0) == 0
-        slopes = torch.zeros_like(growth)
-        slopes[:, : len(weights)] = slope.t()
-        slopes, shrinks = (torch.where(live, x, 0.0) for x in (slopes, 1.0 / growth))
+        (table, sizes, max_gross), (shares, rates, starts) = ctx.given, ctx.notes
+        # numpy's large arrays lie in huge pages, which are ten times faster to have.
         gradient = np.empty(weights.shape)
-        gradient[:, -1] = 0.0
         backward_pass(
-            ctx.table, weights.numpy(), ctx.max_gross, ctx.held, slopes.numpy(), shrinks.numpy(),
-            gradient,
+            table, weights.numpy().reshape(-1), sizes, max_gross, growth.numpy().reshape(-1),
+            shares.reshape(-1), rates.reshape(-1), slope.contiguous().numpy().reshape(-1), starts,
+            new_workspace(*sizes[2:]), gradient.reshape(-1),
         )  # fmt: skip
         return torch.from_numpy(gradient), None, None

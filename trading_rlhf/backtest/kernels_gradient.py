@@ -1,234 +1,255 @@
-"""The backtest's growth and its derivative, compiled: one pass forward, one pass back in time.
+"""The growth of strategies, compiled for a derivative: the way forward.
 
-Strategies run side by side as in ``kernels_cpu``, whose passes run forward here too. Where the law
-has a kink the derivative is the one torch takes: none for an order of size zero, both sides of
-``clamp`` at its limit.
+Eight strategies run side by side, one in each lane of a register, so that nothing is summed across
+lanes and any number of assets fits. Only growth is kept, with the weights held every few bars: the
+way back (``kernels_gradient_back``) finds the weights between again while they are in the cache,
+which takes less time than to write and to read them.
 """
 
 import numba
 import numpy as np
+from numba.np.ufunc.parallel import get_thread_id
 
 from trading_rlhf.backtest.kernels_cpu import (
-    EXPOSURE,
-    GROWTH,
-    HITS,
-    INVERSE,
-    LANES,
-    PAID,
+    FAST,
     ROUNDED,
-    TURNOVER,
-    WANTED,
     Array,
     MarketTable,
-    close,
     compiled,
     compiled_parallel,
-    gather,
-    new_accounts,
-    pass_night,
-    settle,
-    settle_and_trade,
-)  # fmt: skip
+)
+from trading_rlhf.backtest.kernels_gradient_vectors import (
+    LANES,
+    Eight,
+    above,
+    any_above,
+    at_least,
+    fetch_to_read,
+    from_rows,
+    if_nan,
+    load,
+    size,
+    spread,
+    store,
+    to_rows,
+)
 
-__all__ = ["backward_pass", "forward_pass"]
+__all__ = [
+    "ALIVE", "COMING", "EARNED", "INVERSE", "LONG", "STATE", "UNBOUND", "columns", "forward_pass",
+    "inlined", "new_workspace", "reduced", "rows", "settled", "start_accounts",
+]  # fmt: skip
 
-# Rows of the state that the way back uses for its own; the passes of the way there, which read
-# targets and settle them, leave these alone.
-SLOPE, PULL, CASH, SHRINK = PAID, EXPOSURE, HITS, TURNOVER
+UNBOUND = 2.0
+"""The share of openings that settle where the limit of gross exposure does not bind."""
 
-BARS = 8
-"""Bars of slopes that are written at once."""
+# Rows of the state of strategies side by side: one over worth; gain of the coming night and worth
+# of longs, per worth; whether solvent (1 or 0). On the way back: slope by the growth to come.
+INVERSE, COMING, LONG, ALIVE, EARNED = (row * LANES for row in range(5))
+STATE = 5 * LANES
+
+inlined = numba.njit(fastmath=FAST, error_model="numpy", inline="always")
+
+
+def new_workspace(n_assets: int, chunk: int) -> Array:
+    """Room for each thread: ``[threads, 6, numbers]``, on lines of the cache."""
+    numbers = max((chunk + 1) * (n_assets + 8), 4 * (chunk + 8)) * LANES
+    room = np.zeros(numba.get_num_threads() * 6 * numbers + LANES)
+    first = -room.ctypes.data % (8 * LANES) // 8
+    return room[first : len(room) - LANES + first].reshape(-1, 6, numbers)
 
 
 @compiled_parallel
 def forward_pass(
-    table: MarketTable, targets: Array, max_gross: float, growth: Array, held: Array
-) -> None:
+    table: MarketTable, targets: Array, sizes: tuple[int, int, int, int], max_gross: float,
+    growth: Array, shares: Array, rates: Array, starts: Array, workspace: Array,
+) -> None:  # fmt: skip
     """Growth of B strategies with orders sized at the close.
 
     Args:
         table: market and costs.
-        targets: ``[B, T, N]`` weights (fraction of equity), NaN holds.
-        max_gross: limit of gross exposure of orders.
-        growth: written, ``[T-1, blocks * 32]``; 0 in the session of ruin, 1 after it.
-        held: written, ``[blocks, T, N, 32]`` weights at the closes.
+        targets: ``[B * T * N]`` weights (fraction of equity), NaN holds.
+        sizes: B, T, N, and the bars from one of ``starts`` to the next.
+        max_gross: limit of gross exposure of orders; infinite for none.
+        growth: written, ``[B * (T-1)]``; 0 in the session of ruin, 1 after it.
+        shares: written, as growth: share of openings that settled, or ``UNBOUND``.
+        rates: written, as growth: derivative of the night's interest by cash.
+        starts: written, ``[blocks, chunks, N * 8]``: weights at the first close of each chunk.
+        workspace: ``new_workspace``.
     """
-    n_strategies, n_bars, n_assets = targets.shape
-    for block in numba.prange(held.shape[0]):
-        first = block * LANES
-        many = min(LANES, n_strategies - first)
-        lane, worth, after, wants = new_accounts(n_assets)
+    n_strategies, n_bars, n_assets, chunk = sizes
+    last = n_bars - 1
+    # Taking an array out of a tuple counts a reference, which every thread would do in every bar.
+    assets, lost, sessions = table.assets, table.lost, table.sessions
+    for block in numba.prange(len(starts)):
+        room = workspace[get_thread_id()]  # type: ignore[no-untyped-call]
+        wants, worth, state, notes = room[0], room[1], room[2], room[3]
+        first, many = block * LANES, min(LANES, n_strategies - block * LANES)
+        start_accounts(worth, state, 2 * n_assets)
         bound = False
-        for t in range(n_bars - 1):
-            pass_night(lane, table.sessions[t + 1])
-            gather(targets, first, many, t, lane, wants)
-            bound = settle_and_trade(
-                table, t + 1, False, max_gross, bound, worth, wants, lane, after
-            )
-            close(lane, False, 1.0)
-            worth, after = after, worth
-            weigh(worth, lane, held[block, t + 1], growth[t, first : first + LANES])
+        for start in range(0, last, chunk):
+            bars = min(chunk, last - start)
+            at = (first * n_bars + start) * n_assets
+            columns(targets, at, n_bars * n_assets, many, bars * n_assets, wants, 0)
+            old = start % 2 * n_assets * LANES
+            inverse = load(state, INVERSE)
+            for i in range(0, n_assets * LANES, LANES):
+                store(starts[block, start // chunk], i, load(worth, old + i) * inverse)
+            for bar in range(bars):
+                following = at + (chunk + bar) * n_assets
+                for j in range(many):
+                    for n in range(0, n_assets, LANES):
+                        fetch_to_read(targets, following + j * n_bars * n_assets + n)
+                bound = pass_session(
+                    assets, lost, sessions, start + bar + 1, max_gross, bound, wants,
+                    bar * n_assets * LANES, worth, state, notes, bar, chunk,
+                )  # fmt: skip
+            at = first * last + start
+            rows(notes, 0, growth, at, last, many, bars)
+            rows(notes, chunk * LANES, shares, at, last, many, bars)
+            rows(notes, 2 * chunk * LANES, rates, at, last, many, bars)
 
 
 @compiled
-def weigh(worth: Array, lane: Array, held: Array, growth: Array) -> None:
-    """Write the weights of positions, and the growth that led to them."""
-    for j in range(LANES):
-        growth[j] = lane[GROWTH + j]
-    for n in range(worth.shape[0]):
-        for j in range(LANES):
-            held[n, j] = worth[n, j] * lane[INVERSE + j]
-
-
-@compiled_parallel
-def backward_pass(
-    table: MarketTable, targets: Array, max_gross: float, held: Array, slopes: Array,
-    shrinks: Array, gradient: Array,
-) -> None:  # fmt: skip
-    """Derivative of a sum over slope times growth by the targets.
-
-    Args:
-        table: as forward.
-        targets: as forward.
-        max_gross: as forward.
-        held: as written forward.
-        slopes: ``[T-1, blocks * 32]`` derivative by growth; 0 from ruin on.
-        shrinks: ``[T-1, blocks * 32]`` one over growth; 0 from ruin on.
-        gradient: written, ``[B, T, N]``; the last bar's is left alone.
-    """
-    n_strategies, n_bars, n_assets = targets.shape
-    for block in numba.prange(held.shape[0]):
-        first = block * LANES
-        many = min(LANES, n_strategies - first)
-        lane, _, pull, wants = new_accounts(n_assets)
-        orders = np.zeros((BARS, n_assets, LANES))
-        for t in range(n_bars - 2, -1, -1):
-            order = orders[t % BARS]
-            gather(targets, first, many, t, lane, wants)
-            for j in range(LANES):
-                lane[SLOPE + j] = slopes[t, first + j]
-                lane[SHRINK + j] = shrinks[t, first + j]
-            before = held[block, t]
-            look_back(before, held[block, t + 1], wants, pull, lane, table.sessions[t + 1])
-            bound = settle(before, wants, lane, max_gross)
-            undo_session(table, t, before, wants, pull, order, lane)
-            if bound:
-                gather(targets, first, many, t, lane, wants)
-                undo_settlement(before, wants, pull, order, lane, max_gross)
-            undo_change(wants, pull, order, lane)
-            if t % BARS == 0:
-                scatter(orders[: min(BARS, n_bars - 1 - t)], gradient, first, many, t)
-
-
-@compiled
-def scatter(orders: Array, gradient: Array, first: int, many: int, t: int) -> None:
-    """Write the slopes of some bars; row by row, because jumping between rows misses the cache."""
-    for j in range(many):
-        for bar in range(orders.shape[0]):
-            for n in range(orders.shape[1]):
-                gradient[first + j, t + bar, n] = orders[bar, n, j]
-
-
-@compiled
-def look_back(
-    held: Array, after: Array, wants: Array, pull: Array, lane: Array, session: Array
+def columns(
+    source: Array, at: int, stride: int, many: int, length: int, tile: Array, to: int
 ) -> None:
-    """Slope of growth itself: what it earns, less what it takes from the weights after it."""
-    margin, interest = session[0], session[1]
-    for j in range(LANES):
-        lane[PULL + j] = 0.0
-        lane[CASH + j] = 1.0
-        lane[WANTED + j] = 0.0
-    for n in range(held.shape[0]):
-        for j in range(LANES):
-            has, wanted = held[n, j], wants[n, j]
-            lane[PULL + j] += pull[n, j] * after[n, j]
-            lane[CASH + j] -= max(has, 0.0)
-            lane[WANTED + j] += abs(has if wanted != wanted else wanted)
-    for j in range(LANES):
-        cash = lane[CASH + j]
-        earned = interest if cash >= 0.0 else 0.0
-        lane[CASH + j] = earned + (margin if cash <= 0.0 else 0.0)
-        lane[SLOPE + j] -= lane[PULL + j] * lane[SHRINK + j]
+    """Read rows of some strategies into lanes."""
+    for k in range(0, length, LANES):
+        from_rows(source, at + k, stride, many, length - k, tile, to + k * LANES)
 
 
 @compiled
-def undo_session(
-    table: MarketTable, t: int, held: Array, wants: Array, pull: Array, order: Array, lane: Array
-) -> None:
-    """From slopes by weights after the session to slopes by weights before it and by orders."""
-    assets, lost = table.assets[t + 1], table.lost[t + 1]
-    for n in range(held.shape[0]):
-        fills, gain, kept = assets[0, n], assets[1, n], assets[2, n]
-        buying, selling = assets[3, n] + assets[4, n], assets[4, n] - assets[3, n]
-        # What the coming night means for a long and a short position, and for the first of a short.
-        night, charge, loss = table.assets[t, 5, n], table.assets[t, 6, n], lost[n]
-        if_long, if_short, if_none = night - charge - loss, night + charge + loss, night + charge
-        for j in range(LANES):
-            has, wanted, slope = held[n, j], wants[n, j], lane[SLOPE + j]
-            change = 0.0 if wanted != wanted else wanted - has
-            position = slope * gain + pull[n, j] * kept * lane[SHRINK + j]
-            paid = (buying if change > 0.0 else 0.0) + (selling if change < 0.0 else 0.0)
-            order[n, j] = fills * position - slope * paid
-            accrued = if_short if has < 0.0 else if_none
-            accrued = if_long if has > 0.0 else accrued
-            accrued -= lane[CASH + j] if has >= 0.0 else 0.0
-            pull[n, j] = position + slope * accrued
+def rows(tile: Array, to: int, goal: Array, at: int, stride: int, many: int, length: int) -> None:
+    """Write lanes into rows of some strategies."""
+    for k in range(0, length, LANES):
+        to_rows(tile, to + k * LANES, goal, at + k, stride, many, length - k)
 
 
 @compiled
-def undo_settlement(
-    held: Array, asked: Array, pull: Array, order: Array, lane: Array, max_gross: float
-) -> None:
-    """From slopes by settled orders to slopes by wanted ones, in lanes that wanted too much."""
-    kept, opened, scaled = np.zeros(LANES), np.zeros(LANES), np.zeros(LANES)
-    for n in range(held.shape[0]):
-        for j in range(LANES):
-            has, wanted = held[n, j], asked[n, j]
-            wanted = has if wanted != wanted else wanted
-            reduced = min(max(wanted, min(has, 0.0)), max(has, 0.0))
-            kept[j] += abs(reduced)
-            opened[j] += abs(wanted - reduced)
-            scaled[j] += order[n, j] * (wanted - reduced)
-    for j in range(LANES):
-        if lane[WANTED + j] > max_gross * ROUNDED:
-            settle_back(
-                held, asked, pull, order, j, max_gross - kept[j], max(opened[j], 1e-12), scaled[j]
-            )
+def start_accounts(worth: Array, state: Array, n_rows: int) -> None:
+    """Accounts in cash."""
+    worth[: n_rows * LANES] = 0.0
+    state[:STATE] = 0.0
+    store(state, INVERSE, spread(1.0))
+    store(state, ALIVE, spread(1.0))
 
 
 @compiled
-def settle_back(
-    held: Array, asked: Array, pull: Array, order: Array, j: int, room: float, opened: float,
-    scaled: float,
-) -> None:  # fmt: skip
-    """One lane of ``undo_settlement``; ``scaled`` is the slope by the share that settles."""
-    share = min(max(room, 0.0) / opened, 1.0)
-    by_room = scaled / opened if room >= 0.0 else 0.0
-    by_opened = -scaled * share / opened if opened > 1e-12 else 0.0
-    for n in range(held.shape[0]):
-        has, wanted = held[n, j], asked[n, j]
-        wanted = has if wanted != wanted else wanted
-        change = wanted - has
-        reduced = min(max(wanted, min(has, 0.0)), max(has, 0.0))
-        settled = order[n, j]
-        by_reduced = settled - by_room * np.sign(reduced)
-        by_open = settled * share + by_opened * np.sign(wanted - reduced)
-        pull[n, j] += by_reduced - settled
-        # Which of the change and the position limits what is closed; in a tie, half of each.
-        limits = 0.5 + 0.5 * np.sign(abs(has) - abs(change)) if change * has < 0.0 else 2.0
-        closed = by_reduced - by_open if limits < 2.0 else 0.0
-        order[n, j] = by_open + closed * min(limits, 1.0)
-        pull[n, j] -= closed * (1.0 - min(limits, 1.0))
+def pass_session(
+    assets: Array, lost: Array, sessions: Array, session: int, max_gross: float, bound: bool,
+    wants: Array, at: int, worth: Array, state: Array, notes: Array, bar: int, chunk: int,
+) -> bool:  # fmt: skip
+    """From one close to the next; returns whether the limit bound in any lane."""
+    n_assets, zero, one = assets.shape[2], spread(0.0), spread(1.0)
+    margin, interest = spread(sessions[session, 0]), spread(sessions[session, 1])
+    inverse, alive = load(state, INVERSE), load(state, ALIVE)
+    cash = one - load(state, LONG) * inverse
+    night = one + load(state, COMING) * inverse + above(cash, zero, interest, margin) * cash
+    if any_above(one, alive):
+        hold(wants, at, n_assets, alive)
+    old = (session - 1) % 2 * n_assets * LANES
+    gone = zero
+    if sessions[session, 2] > 0.0:
+        gone = delisted(lost, session, worth, old, inverse)
+    share, spent = spread(UNBOUND), gone
+    # Trading tells what is wanted, so where everything fits one pass is enough.
+    if not bound:
+        spent, wanted = trade(assets, session, wants, at, worth, old, inverse, state, gone)
+        bound = any_above(wanted, spread(max_gross * ROUNDED))
+    if bound:
+        share = settle(wants, at, worth, old, n_assets, inverse, max_gross)
+        bound = any_above(spread(UNBOUND), share)
+        spent, wanted = trade(assets, session, wants, at, worth, old, inverse, state, gone)
+    total = above(night, zero, night - spent, zero)
+    solvent = above(total, zero, alive, zero)
+    store(state, INVERSE, above(solvent, zero, one / total, zero))
+    store(state, ALIVE, solvent)
+    store(notes, bar * LANES, above(solvent, zero, total, one - alive))
+    store(notes, (chunk + bar) * LANES, share)
+    rate = at_least(cash, zero, interest, zero) + at_least(zero, cash, margin, zero)
+    store(notes, (2 * chunk + bar) * LANES, rate)
+    return bound
 
 
 @compiled
-def undo_change(asked: Array, pull: Array, order: Array, lane: Array) -> None:
-    """From slopes by orders to slopes by targets; holds and the ruined have none."""
-    for n in range(asked.shape[0]):
-        for j in range(LANES):
-            wanted, live = asked[n, j], lane[SHRINK + j] > 0.0
-            slope = 0.0 if wanted != wanted else order[n, j]
-            order[n, j] = slope if live else 0.0
-            rest = pull[n, j] - slope
-            pull[n, j] = rest if live else 0.0
+def hold(wants: Array, at: int, n_assets: int, alive: Eight) -> None:
+    """Ruined accounts hold."""
+    for i in range(at, at + n_assets * LANES, LANES):
+        store(wants, i, above(alive, spread(0.0), load(wants, i), spread(np.nan)))
+
+
+@compiled
+def delisted(lost: Array, session: int, worth: Array, old: int, inverse: Eight) -> Eight:
+    """What delistings take of positions."""
+    total = spread(0.0)
+    for n in range(lost.shape[1]):
+        has = load(worth, old + n * LANES) * inverse
+        total = total + size(has) * spread(lost[session, n])
+    return total
+
+
+@compiled
+def trade(
+    assets: Array, session: int, wants: Array, at: int, worth: Array, old: int, inverse: Eight,
+    state: Array, gone: Eight,
+) -> tuple[Eight, Eight]:  # fmt: skip
+    """Fill and mark to the close; returns costs less gains, and the gross exposure wanted."""
+    n_assets, zero = assets.shape[2], spread(0.0)
+    new = n_assets * LANES - old
+    spent, coming, long, gross = gone, zero, zero, zero
+    for n in range(n_assets):
+        want, has = load(wants, at + n * LANES), load(worth, old + n * LANES) * inverse
+        change = if_nan(want, zero, want - has)
+        position = has + spread(assets[session, 0, n]) * change
+        left = position * spread(assets[session, 2, n])
+        store(worth, new + n * LANES, left)
+        gross = gross + size(has + change)
+        paid = spread(assets[session, 3, n]) * size(change) + spread(assets[session, 4, n]) * change
+        spent = spent + (paid - position * spread(assets[session, 1, n]))
+        charge = size(left) * spread(assets[session, 6, n])
+        coming = coming + (left * spread(assets[session, 5, n]) - charge)
+        long = long + above(left, zero, left, zero)
+    store(state, COMING, coming)
+    store(state, LONG, long)
+    return spent, gross
+
+
+@inlined
+def reduced(want: Eight, has: Eight) -> Eight:
+    """The position after what of an order reduces it: between nothing and what is held."""
+    zero = spread(0.0)
+    low, high = above(has, zero, zero, has), above(has, zero, has, zero)
+    raised = above(want, low, want, low)
+    return above(raised, high, high, raised)
+
+
+@inlined
+def settled(want: Eight, has: Eight, share: Eight) -> Eight:
+    """What is wanted once openings are scaled; NaN stays and holds, what fits is not rounded."""
+    kept = reduced(want, has)
+    scaled = above(share, spread(1.0), want, kept + (want - kept) * share)
+    return if_nan(want, want, scaled)
+
+
+@compiled
+def settle(
+    wants: Array, at: int, worth: Array, old: int, n_assets: int, inverse: Eight, max_gross: float
+) -> Eight:
+    """Scale what opens positions to the room there is, in lanes that want too much."""
+    zero, one, tiny = spread(0.0), spread(1.0), spread(1e-12)
+    kept, opened, gross = zero, zero, zero
+    for i in range(0, n_assets * LANES, LANES):
+        want, has = load(wants, at + i), load(worth, old + i) * inverse
+        want = if_nan(want, has, want)
+        closed = reduced(want, has)
+        gross = gross + size(want)
+        kept = kept + size(closed)
+        opened = opened + size(want - closed)
+    left = spread(max_gross) - kept
+    share = above(left, zero, left, zero) / above(opened, tiny, opened, tiny)
+    share = above(share, one, one, share)
+    share = above(gross, spread(max_gross * ROUNDED), share, spread(UNBOUND))
+    for i in range(0, n_assets * LANES, LANES):
+        want, has = load(wants, at + i), load(worth, old + i) * inverse
+        store(wants, at + i, settled(want, has, share))
+    return share
