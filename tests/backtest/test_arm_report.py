@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from tests.backtest.compared import compared_arms
 from trading_rlhf.backtest import (
@@ -17,7 +18,9 @@ from trading_rlhf.backtest import (
     Section,
     Table,
     Tile,
+    Trials,
     arm_sections,
+    arm_statistics,
     arm_summary_lines,
     arm_table,
     arm_tiles,
@@ -46,14 +49,20 @@ def test_the_first_sentence_is_what_was_earned_and_the_market_beside_it():
     first = arm_summary_lines(tested)[0]
     assert first.startswith("Shaped + filter: ")
     assert f"{100 * main['annual_return']:.1f}% a year after costs" in first
-    assert f"Buy and hold: {100 * hold['annual_return']:.1f}% a year" in first
+    points = 100 * (hold["annual_return"] - main["annual_return"])
+    assert abs(points) > 0.1
+    word = "more" if points > 0 else "less"
+    assert (
+        f"Buy and hold: {100 * hold['annual_return']:.1f}% a year, {abs(points):.1f} points {word}"
+        in first
+    )
     dates = tested.result.dates
     assert f"out of sample from {dates[0].date()} to {dates[-1].date()} (1.0 years)" in first
 
 
 def test_luck_is_said_after_every_trial_that_was_counted():
     tested = compared_arms()
-    luck = tested.statistics[tested.row].luck
+    luck = tested.luck.luck
     line = arm_summary_lines(tested)[1]
     assert luck_sentence(luck.dsr, 240, luck.bars, luck.bars_needed) in line
     assert "after 240 trials" in line
@@ -64,7 +73,7 @@ def test_luck_is_said_after_every_trial_that_was_counted():
 
 
 def test_uplift_is_claimed_against_the_placebo_alone():
-    without = arm_summary_lines(compared_arms(placebo=False))
+    without = arm_summary_lines(compared_arms(placebos=0))
     assert any("No uplift from reviewers is claimed" in line for line in without)
     assert not any("Against the placebo" in line for line in without)
     tested = compared_arms()
@@ -78,7 +87,76 @@ def test_uplift_is_claimed_against_the_placebo_alone():
         tests.loc[rows, ["p_holm", "difference"]] = [p_value, difference]
         lines = arm_summary_lines(replace(tested, tests=tests))
         (line,) = (line for line in lines if line.startswith("Against the placebo"))
+        assert line.startswith("Against the placebo (the same learning from shuffled answers, one ")
         assert line.endswith(f": {words}.")
+
+
+def test_a_loss_is_called_a_loss():
+    tested = compared_arms()
+    measures = tested.result.measures.copy()
+    measures.loc[tested.row, "annual_return"] = -0.123
+    lines = arm_summary_lines(replace(tested, result=replace(tested.result, measures=measures)))
+    assert lines[0].startswith("Shaped + filter: a loss of 12.3% a year after costs")
+
+
+def test_draws_of_the_placebo_are_one_arm_with_mean_figures():
+    tested = compared_arms(placebos=3)
+    assert tested.rows["placebo"] == [2, 3, 4]
+    assert tested.row == 5
+    full = tested.result.full_measures()
+    assert tested.measures.loc["placebo", "sharpe"] == pytest.approx(full["sharpe"][2:5].mean())
+    assert tested.measures.loc[tested.main, "sharpe"] == pytest.approx(full["sharpe"][5])
+    for title in (
+        "Return of each year",
+        "Added to the total return",
+        "Headlines with 95% intervals",
+        "Yearly return at multiples of the costs",
+        "Orders and closings",
+        "",
+    ):
+        frame = part(title, placebos=3).frame if title else arm_table(tested.measures)
+        names = frame.columns if "placebo" in frame.columns else frame.index
+        assert list(names) == list(tested.what), title
+    added = part("Added to the total return", placebos=3).frame["placebo"].map(number)
+    assert added["total"] == pytest.approx(full["total_return"][2:5].mean(), abs=6e-4)
+    orders = tested.result.orders
+    sent = part("Orders and closings", placebos=3).frame.loc["placebo", "Orders"]
+    assert number(sent) == round(orders["strategy"].between(2, 4).sum() / 3)
+    line = next(x for x in arm_summary_lines(tested) if x.startswith("Against the placebo"))
+    last = tested.result.equity[:, -1]
+    assert "mean of 3 draws" in line
+    assert line.endswith(f"it ended above {(last[2:5] < last[5]).sum()} of the 3 draws.")
+    figure = curve_plot(tested.equity, tested.main)
+    drawn = [trace for trace in figure.data if trace.legendgroup == "placebo"]
+    assert len(drawn) == 6
+    assert [trace.name for trace in drawn if trace.showlegend] == ["placebo (3 draws)"]
+
+
+def test_every_headline_has_an_interval_around_it():
+    for placebos in (1, 3):
+        for arm in compared_arms(placebos=placebos).statistics:
+            assert set(arm.intervals) == {"log_growth", "sharpe", "max_drawdown"}
+            for interval in arm.intervals.values():
+                assert interval.low < interval.value < interval.high
+    frame = part("Sharpe by volatility of the market").frame
+    assert frame.map(lambda cell: "±" in cell or cell == "-").all(axis=None)
+
+
+def test_a_year_has_as_many_bars_in_intervals_as_in_figures():
+    tested = compared_arms()
+    returns = {"a": tested.result.equity[:1, 1:] / tested.result.equity[:1, :-1] - 1.0}
+    ledger = Trials(2, np.array([0.01, 0.02]))
+    daily, hourly = (
+        arm_statistics(returns, ledger, per_year, torch.Generator().manual_seed(0))[0].intervals
+        for per_year in (252.0, 4 * 252.0)
+    )
+    assert hourly["sharpe"].value == pytest.approx(2 * daily["sharpe"].value)
+    assert hourly["log_growth"].high == pytest.approx(4 * daily["log_growth"].high)
+
+
+def test_an_arm_that_is_missing_stands_in_the_table_with_the_reason():
+    frame = part("The arms").frame
+    assert frame.loc["approved only (no arm)", "what it is"] == "Nobody answered."
 
 
 def test_months_and_years_compound_to_the_whole():
@@ -176,7 +254,7 @@ def test_the_break_even_is_what_was_paid_for_what_was_traded():
                 "cost": [0.03, 0.0]}  # fmt: skip
         return pd.DataFrame(rows)
 
-    curves = cost_curves(["a", "still"], rerun, 252.0)
+    curves = cost_curves({"a": [0], "still": [1]}, rerun, 252.0)
     assert list(curves) == ["a"]
     assert list(curves["a"].table.index) == list(COST_FACTORS)
     assert curves["a"].break_even == pytest.approx(2.0)

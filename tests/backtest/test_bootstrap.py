@@ -219,7 +219,8 @@ def test_p_values_are_never_zero():
     ("returns", "options", "must"),
     [
         (torch.zeros(19), {}, "at least 20"),
-        (torch.zeros(2, 30), {}, "one curve"),
+        (torch.zeros(2, 2, 30), {}, "one curve"),
+        (torch.zeros(0, 30), {}, "one curve"),
         (torch.full((30,), torch.nan), {}, "finite"),
         (torch.zeros(30), {"draws": 0}, "at least 1"),
         (torch.zeros(30), {"block": 0.5}, "at least 1"),
@@ -236,3 +237,47 @@ def test_what_cannot_be_resampled_is_refused(returns, options, must):
 def test_arms_over_different_bars_are_refused():
     with pytest.raises(AccountingError, match="same bars"):
         paired_test(torch.zeros(30), torch.zeros(31), seeded(0))
+
+
+def noise_draws(n_draws: int, shift: float = 0.0, seed: int = 5) -> torch.Tensor:
+    """Draws of one arm: the same market, each with noise of its own."""
+    source = torch.Generator().manual_seed(seed)
+    market = 0.01 * torch.randn(300, generator=source, dtype=torch.float64)
+    own = 0.004 * torch.randn(n_draws, 300, generator=source, dtype=torch.float64)
+    return market + own + shift
+
+
+def test_figures_of_several_draws_are_their_means_and_equal_draws_are_one():
+    curves, source = noise_draws(4), torch.Generator()
+    found = bootstrap_intervals(curves, source.manual_seed(1))
+    for name, statistic in headlines().items():
+        mean = float(torch.stack([statistic(curve) for curve in curves]).mean())
+        assert found[name].value == pytest.approx(mean, rel=1e-12)
+    # Draws that are all alike add no luck of their own; draws that differ add some.
+    first = curves[0]
+    pair = paired_test(first, first.expand(4, -1), source.manual_seed(1))
+    assert pair.difference == pytest.approx(0.0, abs=1e-12)
+    assert max(abs(pair.low), abs(pair.high)) < 1e-12
+
+
+def test_the_luck_of_the_shuffle_widens_the_interval():
+    """Figures of draws that lie far apart are known worse than their common bars tell."""
+    base = noise_draws(1)[0]
+    apart = torch.stack([base + shift for shift in (-0.002, -0.001, 0.001, 0.002)])
+    source = torch.Generator()
+    wide = paired_test(base, apart, source.manual_seed(1), draws=2000)
+    # Without noise between the curves all width comes from which draws were picked.
+    spread = torch.tensor([log_growth(x) for x in apart]).std(unbiased=False) / 2.0
+    assert wide.high - wide.low == pytest.approx(2 * 1.96 * float(spread), rel=0.15)
+
+
+def test_a_shift_against_draws_is_found_and_none_is_not():
+    arm, source = noise_draws(1)[0], torch.Generator()
+    others = noise_draws(5)
+    assert paired_test(arm + 0.002, others, source.manual_seed(2)).p_two_sided < 0.01
+    assert paired_test(arm, others, source.manual_seed(2)).p_two_sided > 0.1
+
+
+def test_draws_must_share_the_bars_of_the_other_arm():
+    with pytest.raises(AccountingError, match="same bars"):
+        paired_test(torch.zeros(30), torch.zeros(3, 31), torch.Generator())

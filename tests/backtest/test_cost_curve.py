@@ -16,7 +16,8 @@ def test_the_break_even_of_a_line():
     found = cost_curve(line(0.1, 0.04), bps=7.0)
     assert found.break_even == pytest.approx(2.5)
     assert found.break_even_bps == pytest.approx(17.5)
-    assert found.sentence == "Breaks even at 17.5 bps, 2.50 times the costs."
+    assert found.sentence == "Breaks even at 17.5 bps of what is traded, 2.50 times the costs."
+    assert found.words == "17.5 bps"
     assert found.table.index.tolist() == list(COST_FACTORS)
     assert found.table["factor"].tolist() == list(COST_FACTORS)
 
@@ -36,14 +37,26 @@ def test_every_line_is_found_where_it_crosses(at_zero, crossing, bps):
 def test_a_result_that_survives_has_none():
     found = cost_curve(line(0.1, 0.01), bps=7.0)
     assert (found.break_even, found.break_even_bps) == (None, None)
-    assert found.sentence == "No break-even: gains throughout 0 to 4 times the costs."
+    assert found.words == "over 28 bps"
+    assert found.sentence == (
+        "Still gains at 4 times the costs, 28 bps of what is traded: the break-even lies above."
+    )
+
+
+def test_a_result_that_its_costs_eat_is_called_a_loss():
+    found = cost_curve(line(0.02, 0.04), bps=10.0)
+    assert found.sentence == (
+        "Breaks even at 5.0 bps of what is traded, 0.50 times the costs. At the costs themselves "
+        "it loses."
+    )
 
 
 @pytest.mark.parametrize("at_zero", [0.0, -0.1])
 def test_a_result_that_loses_without_costs_has_none(at_zero):
     found = cost_curve(line(at_zero, 0.04), bps=7.0)
     assert found.break_even is None
-    assert found.sentence == "No break-even: gains nothing even at 0 times the costs."
+    assert found.words == "none: no gain without costs"
+    assert found.sentence == "Gains nothing even without costs, so there is no break-even."
 
 
 def test_the_first_of_several_crossings_counts():

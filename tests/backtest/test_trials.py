@@ -76,6 +76,15 @@ def test_a_backtest_stays_measured_whatever_comes_after(store: Store):
     assert (found.count, found.sharpes.tolist()) == (1, [0.03])
 
 
+def test_settings_are_kept_for_reading_and_make_no_other_trial(store: Store):
+    with store.write() as session:
+        first = record(session, sharpe=0.05, settings={"replay": 40})
+        again = record(session, sharpe=0.05, settings={"replay": 80})
+        assert (first.is_new, again.is_new) == (True, False)
+        assert first.payload["settings"] == {"replay": 40}
+        assert count_trials(session).count == 1
+
+
 def test_events_without_a_key_are_trials_of_their_own(store: Store):
     with store.write() as session:
         for seed in (0, 0):

@@ -4,7 +4,14 @@ import pytest
 import torch
 
 from trading_rlhf.agent import ProfitReward
-from trading_rlhf.reward import ModelDesk, RewardModel, ShapedReward, ShapingConfig, SlicedDesk
+from trading_rlhf.reward import (
+    ModelDesk,
+    RewardModel,
+    ShapedReward,
+    ShapingConfig,
+    SlicedDesk,
+    SlicedReward,
+)
 
 PROFIT = ProfitReward(2.0)
 
@@ -62,3 +69,16 @@ def test_the_desk_is_differentiable_in_what_is_proposed():
     desk(features, torch.full((1, 2, 4), 0.15), target).sum().backward()
     assert target.grad.isfinite().all()
     assert (target.grad != 0).all()
+
+
+def test_every_policy_is_charged_its_own_price():
+    growth, change, p = torch.randn(2, 3), torch.randn(2, 3, 4), torch.rand(2, 3, 4)
+    parts = tuple(
+        ShapedReward(PROFIT, ShapingConfig(price_bps=price, target_approval=target))
+        for price, target in ((10.0, 0.7), (50.0, 0.9))
+    )
+    both = SlicedReward(parts)(growth, change, p)
+    for row, part in enumerate(parts):
+        torch.testing.assert_close(both[row], part(growth[row], change[row], p[row]))
+    free = SlicedReward(parts)(growth, change, None)
+    torch.testing.assert_close(free, PROFIT(growth, change, None))

@@ -4,15 +4,18 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from tests.loop.sweep_runs import Inline
 from tests.services.tested_run import make_tested_run, silent, stage_of
 from trading_rlhf.agent import Policy, walk
 from trading_rlhf.backtest import (
+    count_trials,
     luck_sentence,
     record_trial,
     run_backtest,
@@ -21,8 +24,16 @@ from trading_rlhf.backtest import (
 )
 from trading_rlhf.cli import main
 from trading_rlhf.errors import RunError
-from trading_rlhf.loop import Context, hold_targets, undisturbed_walks
-from trading_rlhf.loop.placebo import placebo_walk, stored_placebo
+from trading_rlhf.loop import (
+    Context,
+    base_trial,
+    hold_targets,
+    make_cells,
+    read_grid,
+    run_sweep,
+    undisturbed_walks,
+)
+from trading_rlhf.loop.placebo import placebo_walk, stored_placebos
 from trading_rlhf.reward import ModelDesk, RewardModel
 from trading_rlhf.services.backtest_overfitting import overfitting_sentence
 from trading_rlhf.services.backtest_view import backtest_view, read_backtest_page
@@ -78,18 +89,30 @@ def words(page: str) -> str:
 
 def test_every_arm_is_a_trial_by_its_policy(tested: tuple[Path, JsonDict]) -> None:
     run, _ = tested
-    counted = trials(run)[235:]
-    assert [trial["config"]["arm"] for trial in counted] == ARMS
-    ids = {trial["config"]["arm"]: trial["config"].get("policy") for trial in counted}
-    assert ids["raw policy"] == ids["model filter"] != ids["shaped + filter"]
-    assert counted[2]["config"]["reward_model"]
+    with open_stage(stage_of(run, KEY)) as context:
+        with context.store.read() as session:
+            counted = read_events(session, "trial")[235:]
+        ids = [context.policy(kind)[1].id for kind in ("base", "shaped")]
+        draws = [(draw.policy_id, draw.model_id) for draw in stored_placebos(context)]
+        stored, config = context.reward_model(), context.config.model_dump(mode="json")
+    assert stored is not None
+    assert [event.subject for event in counted] == [*ARMS, "placebo"]
+    hold, raw, *walked = (event.payload["config"] for event in counted)
+    assert hold["orders"] == "buy and hold"
+    assert list(raw) == ["cell"]
+    assert [trial["policy"] for trial in walked[:2]] == ids
+    assert {trial["filter"] for trial in walked[:2]} == {stored[1].id}
+    assert [(trial["policy"], trial["filter"]) for trial in walked[2:]] == draws
+    assert len(draws) == len(set(draws)) == 2
+    # All that was set can be read there.
+    assert all(event.payload["settings"] == config for event in counted)
 
 
 def test_luck_is_judged_by_the_whole_ledger(tested: tuple[Path, JsonDict]) -> None:
     _, facts = tested
     luck = facts["luck"]["shaped + filter"]
-    assert luck["trials"] == 240
-    sentence = luck_sentence(luck["dsr"], 240)
+    assert luck["trials"] == 241
+    sentence = luck_sentence(luck["dsr"], 241)
     assert facts["summary"][1].startswith(f"Is it luck? {sentence}")
     assert luck["dsr"] < luck["psr"]
 
@@ -102,7 +125,8 @@ def test_the_page_can_be_read_cold_and_fetches_nothing(tested: tuple[Path, JsonD
         "Backtest of desk on us4", "Shaped + filter: ", "Is it luck?", "Equity and drawdown",
         "Month by month", "Trades", "Reviewers", "Survivorship: 4 of 4 assets",
         "learned from a simulated desk", "Against the placebo (", "Break-even",
-        "Tested on", "Engine", "Only what the simulated desk approved: no arm.",
+        "Tested on", "Engine", "approved only (no arm)", "mean of 2 shuffles",
+        "Approval against profit", "--frontier", "--sweep grid.yaml", "Account",
     ):  # fmt: skip
         assert text in seen, text
     assert not re.search(r"\b(total_return|annual_return|max_drawdown|hit_rate)\b", seen)
@@ -115,7 +139,10 @@ def test_figures_are_those_of_run_backtest(tested: tuple[Path, JsonDict]) -> Non
     run, facts = tested
     with open_stage(stage_of(run, KEY)) as context:
         window = context.bars.window(context.test_bars.start, context.test_bars.stop)
-        hold = run_backtest(window, hold_targets(window), context.config.costs)
+        hold = run_backtest(
+            window, hold_targets(window, context.config.policy.max_gross), context.config.costs,
+            max_gross=context.config.policy.max_gross,
+        )  # fmt: skip
     for name, value in hold.measures.iloc[0].items():
         assert facts["measures"]["buy and hold"][name] == pytest.approx(value, rel=1e-9)
     filtered, raw = (facts["measures"][name] for name in ("model filter", "raw policy"))
@@ -155,14 +182,50 @@ def test_a_second_backtest_counts_only_what_is_new_and_before_luck_is_judged(
 ) -> None:
     run = Path(shutil.copytree(tested[0], tmp_path / "desk"))
     _, facts = backtest_run(stage_of(run, KEY), frontier=True)
-    new = trials(run)[240:]
-    assert len(new) == 18
-    assert all(trial["config"]["arm"].startswith("frontier ") for trial in new)
-    assert facts["luck"]["raw policy"]["trials"] == 258
+    new = trials(run)[241:]
+    # Nine thresholds of two policies, and ten prices and targets of which one is the run's own,
+    # which is the shaped policy at the run's threshold: the same trial.
+    assert len(new) == 18 + 10 - 1
+    prices = {
+        (trial["config"]["policy"]["shaping"]["price_bps"],
+         trial["config"]["policy"]["shaping"]["target_approval"])
+        for trial in new if isinstance(trial["config"]["policy"], dict)
+    }  # fmt: skip
+    assert prices == {
+        (price, target) for price in (10.0, 30.0, 100.0) for target in (0.5, 0.7, 0.9)
+    }
+    assert facts["luck"]["raw policy"]["trials"] == 241 + len(new)
     view = backtest_view(run)
     assert view is not None
     section = next(s for s in view.sections if s.title == "Approval against profit")
-    assert len(section.parts[-1].rows) == 18
+    by_threshold, by_price = (part for part in section.parts if part.rows)
+    assert (len(by_threshold.rows), len(by_price.rows)) == (18, 10)
+    assert by_price.columns[:2] == ("price (bps)", "target approval")
+    (own,) = (row for row in by_price.rows if "this run" in row[-1])
+    assert own[:2] == ("0", "any")
+    # Another look at the same points is no other trial.
+    assert backtest_run(stage_of(run, KEY), frontier=True)[1]["luck"] == facts["luck"]
+
+
+def test_a_sweep_of_the_runs_own_settings_is_the_raw_policys_trial(
+    tested: tuple[Path, JsonDict], tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(tested[0], tmp_path / "desk"))
+    grid = tmp_path / "grid.yaml"
+    grid.write_text("seeds: [0, 1]\n")
+    with open_stage(stage_of(run, KEY)) as context:
+        cells = make_cells(read_grid(grid), context.config, context.bars.sha256)
+        swept = run_sweep(context, cells, lambda _: Inline(), silent)
+        assert [result.error for result in swept.results] == [None, None]
+        with context.store.read() as session:
+            # The run's own seed has been looked at; the other has not.
+            assert count_trials(session).count == 241 + 1
+        assert "sweeps hold 2" in overfitting_sentence(context)
+        # Settings changed after the training make another strategy, but no cell of any sweep.
+        base = context.policy("base")[1].id
+        dear = context.config.model_copy(update={"costs": context.config.costs.scaled(2.0)})
+        assert list(base_trial(context, base)) == ["cell"]
+        assert base_trial(replace(context, config=dear), base)["policy"] == base
 
 
 def sweep_cells(context: Context, count: int, data: str) -> None:
@@ -173,11 +236,10 @@ def sweep_cells(context: Context, count: int, data: str) -> None:
     with context.store.write() as session:
         for seed in range(100 * count, 101 * count):
             returns = draws.normal(0, 0.01, len(context.test_bars) - 1)
-            (folder / f"{data[:4]}{seed}.json").write_text(
-                json.dumps({"returns": returns.tolist()})
-            )
+            key = f"{data[:4]}{seed}"
+            (folder / f"{key}.json").write_text(json.dumps({"returns": returns.tolist()}))
             record_trial(
-                session, "backtest", config={"arm": "raw policy"}, data=data, seed=seed,
+                session, "backtest", config={"cell": key}, data=data, seed=seed,
                 actor="system", sharpe=sharpe_per_bar(returns), subject="sweep",
             )  # fmt: skip
 
@@ -185,6 +247,7 @@ def sweep_cells(context: Context, count: int, data: str) -> None:
 def test_overfitting_needs_ten_strategies_on_these_bars(fresh: Path) -> None:
     with open_stage(stage_of(fresh, KEY)) as context:
         assert "sweeps hold 0" in overfitting_sentence(context)
+        assert f"--run {fresh} --sweep grid.yaml" in overfitting_sentence(context)
         sweep_cells(context, 30, "other data")
         sweep_cells(context, 9, context.bars.sha256)
         (context.folder / "sweeps" / "cells" / "torn.json").write_text("{")
@@ -198,26 +261,30 @@ def test_overfitting_needs_ten_strategies_on_these_bars(fresh: Path) -> None:
 def test_a_placebo_of_older_answers_is_no_arm(fresh: Path) -> None:
     """It must come from the answers that the newest reward model was fitted on."""
     with open_stage(stage_of(fresh, KEY)) as context:
-        kept = stored_placebo(context)
-        assert kept is not None
+        kept = stored_placebos(context)
+        assert len(kept) == 2
         newest = context.newest("reward_model", "fitted")
         assert newest is not None
-        assert kept.model_id != newest.payload["id"]
+        assert newest.payload["id"] not in {draw.model_id for draw in kept}
         context.record("reward_model", "fitted", {**newest.payload, "id": "later"})
-        assert stored_placebo(context) is None
+        assert stored_placebos(context) == []
 
 
-def test_the_placebo_shows_as_much_as_the_shaped_arm(fresh: Path) -> None:
+def test_every_draw_of_the_placebo_shows_as_much_as_the_shaped_arm(fresh: Path) -> None:
     with open_stage(stage_of(fresh, KEY)) as context:
-        stored, kept = context.reward_model(), stored_placebo(context)
+        stored, kept = context.reward_model(), stored_placebos(context)
         assert stored is not None
-        assert kept is not None
+        assert len(kept) == 2
         base, shaped = (context.policy(kind)[0] for kind in ("base", "shaped"))
-        walks = undisturbed_walks(context, base, stored[0], shaped)
-        wanted = shown_notional(walks["shaped, reward model only"], 0)
-        shown = shown_notional(placebo_walk(context, kept, walks["shaped, reward model only"]), 0)
-        own = walk_at(context, kept.policy, kept.model, context.config.gate.threshold)
-    assert abs(shown - wanted) <= abs(own - wanted)
+        arm = undisturbed_walks(context, base, stored[0], shaped)["shaped, reward model only"]
+        wanted = shown_notional(arm, 0)
+        walked, thresholds = placebo_walk(context, kept, arm)
+        for draw, placebo in enumerate(kept):
+            shown = shown_notional(walked, draw)
+            again = walk_at(context, placebo.policy, placebo.model, thresholds[draw])
+            own = walk_at(context, placebo.policy, placebo.model, context.config.gate.threshold)
+            assert shown == pytest.approx(again)
+            assert abs(shown - wanted) <= abs(own - wanted)
 
 
 def walk_at(context: Context, policy: Policy, model: RewardModel, threshold: float) -> float:

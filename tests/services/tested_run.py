@@ -15,7 +15,7 @@ from trading_rlhf.loop import (
     store_policy,
     train_base,
 )
-from trading_rlhf.loop.placebo import store_placebo
+from trading_rlhf.loop.placebo import store_placebos
 from trading_rlhf.reward import ModelDesk
 from trading_rlhf.services.secrets import Secrets
 from trading_rlhf.services.stages import Stage
@@ -30,6 +30,7 @@ QUICK = {
     "fit.iterations": 10,
     "fit.members": 2,
     "train_fraction": 0.92,
+    "placebos": 2,
 }
 
 
@@ -50,11 +51,12 @@ def make_tested_run(folder: Path, key: bytes, clock: Clock) -> Path:
         proposals = ask_about_history(context, base, record.id, 60, silent)
         simulate_answers(context, proposals, 40, "history-answers", silent)
         learned = learn(context, simulated=True)
-        (blind,) = placebo_models(context, learned, 1)
-        desks = [ModelDesk(learned.fitted.model), ModelDesk(blind.model)]
-        shaped, placebo = shape_policies(context, base, desks, "shape", silent)
+        blind = placebo_models(context, learned, config.placebos)
+        desks = [ModelDesk(fitted.model) for fitted in (learned.fitted, *blind)]
+        shaped, *placebos = shape_policies(context, base, desks, "shape", silent)
         store_policy(context, shaped, "shaped", record.id)
-        store_placebo(context, placebo, blind.model, learned.record, record.id)
+        draws = list(zip(placebos, blind, strict=True))
+        store_placebos(context, draws, learned.record, record.id)
     finally:
         context.store.close()
     return folder

@@ -2,6 +2,7 @@
 
 from trading_rlhf.backtest.arm_report import (
     ComparedArms,
+    arm_rows,
     arm_sections,
     arm_summary_lines,
     arm_tiles,
@@ -103,6 +104,7 @@ __all__ = [
     "Table",
     "Tile",
     "Trials",
+    "arm_rows",
     "arm_sections",
     "arm_statistics",
     "arm_summary_lines",

@@ -29,27 +29,44 @@ def curve_plot(equity: pd.DataFrame, main: str) -> go.Figure:
     """Equity of every arm above (logarithmic), how far each is below its peak underneath.
 
     Args:
-        equity: ``[dates x arms]``, each from 1.0.
+        equity: ``[dates x arms]``, each from 1.0; columns of one name are draws of one arm.
         main: the arm drawn strongest.
     """
     figure = make_subplots(
         rows=2, cols=1, shared_xaxes=True, row_heights=[0.65, 0.35], vertical_spacing=0.05
     )
     under = equity / equity.cummax() - 1.0
-    for number, name in enumerate(equity.columns):
-        colour, is_main = COLOURS[number % len(COLOURS)], name == main
-        common = {"x": equity.index, "name": str(name), "legendgroup": str(name)}
-        line = {"color": colour, "width": 2.6 if is_main else 1.4}
+    names = list(dict.fromkeys(equity.columns))
+    for place, name in enumerate(equity.columns):
+        number, is_main = names.index(name), name == main
+        draws = int((equity.columns == name).sum())
+        is_first = place == list(equity.columns).index(name)
+        common = {
+            "x": equity.index, "legendgroup": str(name),
+            "name": str(name) if draws == 1 else f"{name} ({draws} draws)",
+        }  # fmt: skip
+        line = {
+            "color": COLOURS[number % len(COLOURS)],
+            "width": 2.6 if is_main else 1.4 if draws == 1 else 0.8,
+        }
+        # One line of the draws' values is enough to read at the pointer.
+        hover = None if is_first else "skip"
         figure.add_scatter(
-            y=equity[name], line=line, hovertemplate="%{y:.3f}", row=1, col=1, **common
-        )
+            y=equity.iloc[:, place], line=line, showlegend=is_first, hoverinfo=hover,
+            hovertemplate="%{y:.3f}" if is_first else None, row=1, col=1, **common,
+        )  # fmt: skip
         figure.add_scatter(
-            y=under[name], line=line, showlegend=False, hovertemplate="%{y:.1%}",
+            y=under.iloc[:, place], line=line, showlegend=False, hoverinfo=hover,
+            hovertemplate="%{y:.1%}" if is_first else None,
             fill="tozeroy" if is_main else None, row=2, col=1, **common,
         )  # fmt: skip
     low, high = float(equity.to_numpy().min()), float(equity.to_numpy().max())
     figure.update_yaxes(
-        type="log", title="equity, 1 at the start", tickvals=_log_ticks(low, high), row=1, col=1
+        type="log",
+        title="equity, 1 at the start (log scale)",
+        tickvals=_log_ticks(low, high),
+        row=1,
+        col=1,
     )
     figure.update_yaxes(title="below the peak", tickformat=".0%", row=2, col=1)
     return styled(figure, height=560)

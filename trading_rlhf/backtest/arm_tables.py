@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -10,9 +11,10 @@ from trading_rlhf.backtest.arm_statistics import ArmStatistics
 from trading_rlhf.backtest.breakdown import REGIMES
 from trading_rlhf.backtest.labels import measure_text, percent, signed_percent
 from trading_rlhf.backtest.result import BacktestResult
-from trading_rlhf.backtest.statistics import CostCurve, Interval
+from trading_rlhf.backtest.statistics import CostCurve, Interval, sharpe_standard_error
 
 __all__ = [
+    "Rows",
     "asset_shares",
     "cost_table",
     "luck_table",
@@ -23,6 +25,9 @@ __all__ = [
     "yearly_return",
 ]
 
+Rows: TypeAlias = Mapping[str, Sequence[int]]
+"""Strategies of a result by arm: one, or the draws of an arm whose figures are averaged."""
+
 _CLEAR = 0.05
 """p values below, all pairs counted, are called a difference."""
 
@@ -30,7 +35,7 @@ _VERDICT = "Verdict"
 _HEADLINES = {
     "log_growth": ("Log growth (yearly)", "more growth", "less growth"),
     "sharpe": ("Sharpe (yearly)", "better Sharpe", "worse Sharpe"),
-    "max_drawdown": ("Max drawdown", "less drawdown", "more drawdown"),
+    "max_drawdown": ("Max drawdown (less is better)", "less drawdown", "more drawdown"),
 }
 """By figure: its name, and what a clear difference is called for good and for bad."""
 
@@ -93,52 +98,60 @@ def pair_table(tests: pd.DataFrame) -> pd.DataFrame:
     return table[[c for c in table if c != _VERDICT] + [_VERDICT]].fillna("not distinguishable")
 
 
-def trading_table(result: BacktestResult, names: Sequence[str]) -> pd.DataFrame:
+def trading_table(result: BacktestResult, rows: Rows) -> pd.DataFrame:
     """What the orders and trades of each arm were, one row per arm."""
-    orders, trades, rows = result.orders, result.trades, {}
-    for row, name in enumerate(names):
-        sent = orders[orders["strategy"] == row]
-        closed = trades[(trades["strategy"] == row) & ~trades["open"]]
+    orders, trades, table = result.orders, result.trades, {}
+    for name, own in rows.items():
+        sent = orders[orders["strategy"].isin(own)]
+        closed = trades[trades["strategy"].isin(own) & ~trades["open"]]
         won, lost = closed[closed["profit"] > 0], closed[closed["profit"] <= 0]
-        rows[name] = {
-            "Orders": f"{len(sent):,}",
+        table[name] = {
+            "Orders": f"{len(sent) / len(own):,.0f}",
             "Mean order (of equity)": percent(_mean(sent["weight"].abs())),
-            "Cost (USD)": f"{sent['cost'].sum():,.0f}",
-            "Closings": f"{len(closed):,}",
+            "Cost (USD)": f"{sent['cost'].sum() / len(own):,.0f}",
+            "Closings": f"{len(closed) / len(own):,.0f}",
             "Won": percent(len(won) / len(closed), 0) if len(closed) else "-",
             "Mean gain (USD)": f"{_mean(won['profit']):,.0f}" if len(won) else "-",
             "Mean loss (USD)": f"{_mean(lost['profit']):,.0f}" if len(lost) else "-",
-            "Bars held (median)": f"{closed['bars'].median():,.0f}" if len(closed) else "-",
+            "Bars since entry (median)": f"{closed['bars'].median():,.0f}" if len(closed) else "-",
         }
-    return _named(rows, "arm")
+    return _named(table, "arm")
 
 
-def year_table(result: BacktestResult, names: Sequence[str]) -> pd.DataFrame:
+def year_table(result: BacktestResult, rows: Rows) -> pd.DataFrame:
     """Return of each calendar year, one row per year and one column per arm."""
-    found = result.by_year()["total_return"].unstack(0)
+    found = _by_arm(result.by_year()["total_return"].unstack(0), rows)
     table = found.map(lambda value: measure_text("total_return", value))
     table.index = table.index.map(str)
-    return _columns(table, names, "year")
+    table.index.name = "year"
+    return table
 
 
-def regime_table(result: BacktestResult, names: Sequence[str]) -> pd.DataFrame:
-    """Sharpe ratio of each regime of volatility, one row per regime and one column per arm."""
-    found = result.by_regime()
-    sharpe, bars = found["sharpe"].unstack(0), found["bars"].unstack(0)[0]
-    table = sharpe.map(lambda value: measure_text("sharpe", value))
-    ordered = [name for name in REGIMES if name in table.index]
-    table = table.loc[ordered]
-    table.index = pd.Index([f"{name} ({bars[name]:,} bars)" for name in ordered])
-    return _columns(table, names, "market")
+def regime_table(result: BacktestResult, rows: Rows, bars_per_year: float) -> pd.DataFrame:
+    """Sharpe ratio of each regime of volatility and its standard error, one column per arm."""
+    split = result.by_regime()
+    sharpe, bars = _by_arm(split["sharpe"].unstack(0), rows), split["bars"].unstack(0)[0]
+    ordered = [name for name in REGIMES if name in sharpe.index]
+    table = {
+        arm: [
+            _with_error(float(sharpe[arm][name]), int(bars[name]), bars_per_year)
+            for name in ordered
+        ]
+        for arm in rows
+    }
+    index = pd.Index([f"{name} ({bars[name]:,} bars)" for name in ordered], name="market")
+    return pd.DataFrame(table, index=index)
 
 
-def asset_shares(result: BacktestResult, names: Sequence[str]) -> pd.DataFrame:
+def asset_shares(result: BacktestResult, rows: Rows) -> pd.DataFrame:
     """What each asset added to the total return, one row per asset and one column per arm."""
-    found = result.by_asset()["contribution"].unstack(0)
-    found = found.loc[list(dict.fromkeys(result.by_asset().index.get_level_values("asset")))]
+    contribution = result.by_asset()["contribution"]
+    ordered = list(dict.fromkeys(contribution.index.get_level_values("asset")))
+    found = _by_arm(contribution.unstack(0).loc[ordered], rows)
     table = found.map(signed_percent)
     table.loc["total"] = [signed_percent(value) for value in found.sum()]
-    return _columns(table, names, "asset")
+    table.index.name = "asset"
+    return table
 
 
 def cost_table(curves: Mapping[str, CostCurve]) -> pd.DataFrame:
@@ -146,12 +159,22 @@ def cost_table(curves: Mapping[str, CostCurve]) -> pd.DataFrame:
     rows = {}
     for name, curve in curves.items():
         points = curve.table["annual_return"]
-        even = curve.break_even_bps
         rows[name] = {
             **{f"{factor:g}x": percent(value) for factor, value in points.items()},
-            "Break-even": "none" if even is None else f"{even:.0f} bps",
+            "Break-even": curve.words,
         }
     return _named(rows, "arm")
+
+
+def _by_arm(table: pd.DataFrame, rows: Rows) -> pd.DataFrame:
+    """One column per arm from one per strategy; those of several draws are averaged."""
+    return pd.DataFrame({name: table[list(own)].mean(axis=1) for name, own in rows.items()})
+
+
+def _with_error(sharpe: float, bars: int, bars_per_year: float) -> str:
+    if not math.isfinite(sharpe):
+        return "-"
+    return f"{sharpe:.2f} ± {sharpe_standard_error(sharpe, bars, bars_per_year):.2f}"
 
 
 def _share(value: float | None) -> str:
@@ -173,10 +196,3 @@ def _named(rows: dict[str, dict[str, str]], name: str) -> pd.DataFrame:
     table = pd.DataFrame(rows).T
     table.index.name = name
     return table
-
-
-def _columns(table: pd.DataFrame, names: Sequence[str], index: str) -> pd.DataFrame:
-    """Strategies by name instead of number."""
-    named = table.set_axis([names[int(number)] for number in table.columns], axis=1)
-    named.index.name = index
-    return named

@@ -31,7 +31,8 @@ def compare_arms(
     """Test yearly log growth, Sharpe ratio and drawdown of arms over the same resampled bars.
 
     Args:
-        returns: ``[T]`` per-bar returns by arm, over the same bars.
+        returns: ``[T]`` per-bar returns by arm, over the same bars; or ``[D, T]`` of D draws of an
+            arm, whose mean figure is tested.
         generator: source of randomness.
         bars_per_year: bars in a year.
         pairs: which arms to compare; None is every pair, in order.

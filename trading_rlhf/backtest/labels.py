@@ -29,7 +29,7 @@ LABELS = {
     "turnover": "Traded a bar (of equity)",
     "cost": "Cost of trading (yearly)",
     "exposure": "Average exposure",
-    "hit_rate": "Bars with a profit",
+    "hit_rate": "Bars with a profit, of those invested",
 }
 """By the name in ``BacktestResult.measures``."""
 

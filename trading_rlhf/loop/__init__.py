@@ -24,7 +24,7 @@ from trading_rlhf.loop.demo import run_demo, single_user
 from trading_rlhf.loop.frontier import Frontier, price_frontier, threshold_frontier
 from trading_rlhf.loop.learning import Learned, answered_trades, learn, placebo_models
 from trading_rlhf.loop.outcomes import Outcomes, Trades, trade_outcomes
-from trading_rlhf.loop.placebo import Placebo, placebo_walk, store_placebo, stored_placebo
+from trading_rlhf.loop.placebo import Placebo, placebo_walk, store_placebos, stored_placebos
 from trading_rlhf.loop.replay import (
     Replayed,
     catch_up,
@@ -55,6 +55,7 @@ from trading_rlhf.loop.sweep import (
 from trading_rlhf.loop.sweep_cell import CellResult, Job, run_job, walk_targets
 from trading_rlhf.loop.sweep_grid import Cell, Grid, make_cells, read_grid
 from trading_rlhf.loop.training import shape_policies, store_policy, train_base
+from trading_rlhf.loop.trial_names import base_trial, given_trial, walked_trial
 from trading_rlhf.loop.workers import LocalWorkers, RayWorkers, Workers, usable_cores
 
 __all__ = [
@@ -85,12 +86,14 @@ __all__ = [
     "arm_summary",
     "ask_about_history",
     "attribute",
+    "base_trial",
     "build_report",
     "by_champion",
     "catch_up",
     "champion_id",
     "compare",
     "figures_table",
+    "given_trial",
     "hold_targets",
     "learn",
     "line_of_champions",
@@ -120,9 +123,9 @@ __all__ = [
     "simulate_answers",
     "simulated_desk",
     "single_user",
-    "store_placebo",
+    "store_placebos",
     "store_policy",
-    "stored_placebo",
+    "stored_placebos",
     "stress",
     "stress_sentences",
     "stress_table",
@@ -135,6 +138,7 @@ __all__ = [
     "verdict_sentences",
     "waiting_challenger",
     "walk_targets",
+    "walked_trial",
     "write_stress",
     "write_summary",
     "write_table",

@@ -100,6 +100,12 @@ def _labelled(
         "are traded; nothing else is."
         if enough
         else f"Not enough: {who} answered {answered} trades of the test period, of {ENOUGH_ITEMS} "
-        "that this arm needs."
+        f"that this arm needs. {_MORE[source]}"
     )
     return ApprovedArm(targets if enough else None, answered, approved, source, name, note)
+
+
+_MORE = {
+    "human": "'trading-rlhf propose --live' asks about the newest bar; each answer counts.",
+    "simulated": "A demo with more sessions at the end, such as '--replay.sessions 120', has them.",
+}

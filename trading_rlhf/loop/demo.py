@@ -16,16 +16,16 @@ from trading_rlhf.agent import Policy, load_policy
 from trading_rlhf.config import RunConfig, write_config
 from trading_rlhf.errors import RunError
 from trading_rlhf.feedback import ReviewDesk, list_accounts
+from trading_rlhf.loop.arm_trials import record_trials
 from trading_rlhf.loop.asking import ask_about_history, simulate_answers, simulated_desk
 from trading_rlhf.loop.comparing import ARMS, Comparison, compare, out_of_sample_quality
 from trading_rlhf.loop.context import Context, SettableClock, open_context
 from trading_rlhf.loop.learning import Learned, learn, placebo_models
-from trading_rlhf.loop.placebo import store_placebo
+from trading_rlhf.loop.placebo import Placebo, store_placebos
 from trading_rlhf.loop.replay import Replayed, replay, require_review_time
 from trading_rlhf.loop.reporting import (
     arm_summary,
     build_report,
-    record_trials,
     undisturbed_curves,
     write_summary,
 )
@@ -122,10 +122,9 @@ def _run(context: Context, progress: Progress) -> JsonDict:
     with seconds.of("shape"):
         trained = _shape(context, base, learned, placebos, progress)
         shaped_record = store_policy(context, trained.shaped, "shaped", base_record.id)
-        placebo, blind = trained.placebos[0]
-        store_placebo(context, placebo, blind.model, learned.record, base_record.id)
+        kept = store_placebos(context, trained.placebos, learned.record, base_record.id)
     with seconds.of("backtest"):
-        tested = _test(context, base, learned, trained, progress)
+        tested = _test(context, base, learned, trained, kept, progress)
     with seconds.of("export"):
         model = learned.fitted.model
         replayed = replay(context, trained.shaped, shaped_record.id, model, progress)
@@ -180,7 +179,12 @@ class _Tested:
 
 
 def _test(
-    context: Context, base: Policy, learned: Learned, trained: _Trained, progress: Progress
+    context: Context,
+    base: Policy,
+    learned: Learned,
+    trained: _Trained,
+    kept: list[Placebo],
+    progress: Progress,
 ) -> _Tested:
     """Walk the arms out of sample and measure the reward model on what they show."""
     desk, reviewers = simulated_desk(context)
@@ -197,7 +201,7 @@ def _test(
     figures: JsonDict = {
         **arm_summary(comparison, context.bars.bars_per_year),
         "placebo_thresholds": comparison.placebo_thresholds,
-        "significance": record_trials(context, comparison),
+        "significance": record_trials(context, comparison, kept),
         "reward_model": {
             "accuracy": quality.accuracy,
             "ceiling": reliability["ceiling"],

@@ -14,16 +14,13 @@ from trading_rlhf.backtest import (
     Report,
     Table,
     bar_plot,
-    count_trials,
     gap_closed,
     line_plot,
-    record_trial,
     reliability_plot,
     run_backtest,
-    sharpe_per_bar,
-    sharpe_significance,
     write_report,
 )
+from trading_rlhf.env import cut_market
 from trading_rlhf.loop.comparing import ARMS, Comparison
 from trading_rlhf.loop.context import Context
 from trading_rlhf.market import Bars, survivorship_note
@@ -39,12 +36,14 @@ __all__ = [
     "equity_curve",
     "figures_table",
     "hold_targets",
-    "record_trials",
     "undisturbed_curves",
     "undisturbed_walks",
     "verdict_sentences",
     "write_summary",
 ]
+
+_INVESTED = 0.98
+"""Of equity, in buy and hold; the rest pays costs."""
 
 LABELS = {
     "base": "base (no filter)",
@@ -130,10 +129,16 @@ def undisturbed_walks(
     return walks
 
 
-def hold_targets(bars: Bars) -> FloatArray:
-    """Targets ``[T, N]`` of buy and hold: equal weights of what trades at the first bar."""
+def hold_targets(bars: Bars, max_gross: float = _INVESTED) -> FloatArray:
+    """Targets ``[T, N]`` of buy and hold: equal weights of what trades at the first bar.
+
+    Args:
+        bars: the period.
+        max_gross: limit of invested equity; nothing is borrowed where it is higher than usual.
+    """
+    invested = min(max_gross, _INVESTED)
     targets = np.full(bars.shape, np.nan)
-    targets[0] = np.where(bars.tradable[0], 0.98 / max(int(bars.tradable[0].sum()), 1), 0.0)
+    targets[0] = np.where(bars.tradable[0], invested / max(int(bars.tradable[0].sum()), 1), 0.0)
     return targets
 
 
@@ -141,8 +146,12 @@ def undisturbed_curves(
     context: Context, base: Policy, model: RewardModel, shaped: Policy
 ) -> pd.DataFrame:
     """Equity of buy and hold and of ``undisturbed_walks``: ``[dates x arms]``, starts at 1.0."""
-    window = context.bars.window(context.test_bars.start, context.test_bars.stop)
-    hold = run_backtest(window, hold_targets(window), context.config.costs)
+    config, test = context.config, context.test_bars
+    window, limit = context.bars.window(test.start, test.stop), config.policy.max_gross
+    hold = run_backtest(
+        window, hold_targets(window, limit), config.costs,
+        max_gross=limit, equity_usd=config.equity, market=cut_market(context.market, test),
+    )  # fmt: skip
     curves = {"buy and hold": hold.equity[0]}
     for name, walked in undisturbed_walks(context, base, model, shaped).items():
         curves[name] = equity_curve(walked.log_growth[:, 0, 0])
@@ -154,27 +163,6 @@ def equity_curve(log_growth: torch.Tensor) -> FloatArray:
     total = torch.cat([torch.zeros(1, dtype=torch.float64), log_growth.double().cumsum(0)])
     curve: FloatArray = total.exp().numpy()
     return curve
-
-
-def record_trials(context: Context, comparison: Comparison) -> JsonDict:
-    """Count every arm as a trial in the ledger; PSR and DSR of each from all trials so far."""
-    returns = {
-        arm: comparison.walked.log_growth[:, index, 0].exp().double().numpy() - 1.0
-        for index, arm in enumerate(ARMS)
-    }
-    settings, per_year = context.config.model_dump(mode="json"), context.bars.bars_per_year
-    with context.store.write() as session:
-        for arm, values in returns.items():
-            record_trial(
-                session, "backtest", config={"arm": arm, "settings": settings},
-                data=context.bars.sha256, seed=context.config.seed, actor="system",
-                sharpe=sharpe_per_bar(values), bars_per_year=per_year, subject=arm,
-            )  # fmt: skip
-        trials = count_trials(session, per_year)
-    context.sign()
-    return {
-        arm: sharpe_significance(values, trials.sharpes.tolist()) for arm, values in returns.items()
-    }
 
 
 def write_summary(summary: JsonDict, path: Path) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from trading_rlhf.agent import Policy, ProfitReward, Walk, start_training, train, walk
 from trading_rlhf.backtest import record_trial, run_backtest
+from trading_rlhf.config import RunConfig
 from trading_rlhf.env import (
     CHALLENGES,
     LEVELS,
@@ -23,6 +24,7 @@ from trading_rlhf.errors import RunError
 from trading_rlhf.loop.context import Context
 from trading_rlhf.loop.reporting import hold_targets
 from trading_rlhf.loop.stress_score import Cell, Measured, score_cell, undisturbed_cell
+from trading_rlhf.loop.trial_names import base_trial, walked_trial
 from trading_rlhf.market import compute_features
 from trading_rlhf.reward import ModelDesk
 from trading_rlhf.types import Desk, JsonDict, Progress
@@ -112,7 +114,7 @@ def stress(context: Context, plan: StressPlan, progress: Progress) -> Stressed:
         retrained = bench.reference(anew, retrained=True)
         for name in trained:
             cells[name] = bench.retrained(name, learner.learn, anew, retrained)
-    hold = _hold(bench.setup)
+    hold = _hold(bench.setup, context.config)
     ordered = [cell for name in plan.names for cell in cells[name]]
     return Stressed(record.id, undisturbed, retrained, hold, ordered)
 
@@ -120,17 +122,29 @@ def stress(context: Context, plan: StressPlan, progress: Progress) -> Stressed:
 def record_stress(context: Context, plan: StressPlan, result: Stressed) -> None:
     """Note the result in the store, and count the look at the test bars as a trial."""
     cell, per_year = result.undisturbed, context.bars.bars_per_year
+    stored = context.reward_model() if plan.desk else None
+    if stored is not None:
+        # The filter's own threshold, and nobody else who refuses.
+        trial = walked_trial(
+            context, result.policy_id, model_id=stored[1].id,
+            threshold=context.config.gate.threshold,
+        )  # fmt: skip
+    elif plan.policy == "base":
+        trial = base_trial(context, result.policy_id)
+    else:
+        trial = walked_trial(context, result.policy_id)
     with context.store.write() as session:
         record_trial(
             session,
             "backtest",
-            config={"arm": f"stress {plan.policy}", "policy": result.policy_id, "desk": plan.desk},
+            config=trial,
             data=context.bars.sha256,
             seed=context.config.seed,
             actor="system",
             sharpe=cell.sharpe / per_year**0.5,
             bars_per_year=per_year,
             subject=f"stress {plan.policy}",
+            settings=context.config.model_dump(mode="json"),
         )
     # Signs the heads of all streams.
     context.record("policy", "stressed", result.to_json(), subject=result.policy_id)
@@ -151,10 +165,13 @@ def _desk(context: Context) -> Desk:
     return _OwnFeatures(ModelDesk(stored[0]), len(context.config.features))
 
 
-def _hold(setup: Setup) -> float:
+def _hold(setup: Setup, config: RunConfig) -> float:
     """Mean log growth of buy and hold over the test bars (basis points per bar)."""
-    window = setup.bars.window(setup.test_bars.start, setup.test_bars.stop)
-    held = run_backtest(window, hold_targets(window), setup.costs)
+    window, limit = setup.bars.window(setup.test_bars.start, setup.test_bars.stop), config.policy
+    held = run_backtest(
+        window, hold_targets(window, limit.max_gross), setup.costs,
+        max_gross=limit.max_gross, equity_usd=config.equity,
+    )  # fmt: skip
     return float(np.log(held.equity[0, -1]) / (window.shape[0] - 1)) * 1e4
 
 
@@ -198,7 +215,10 @@ class _Bench:
         first, bars = setups[0], len(setups[0].test_bars)
         market = join_markets([cut_market(setup.market, setup.test_bars) for setup in setups])
         start = torch.arange(len(setups)) * bars
-        walked = walk(policy, market, start, bars - 1, first.costs, first.gate, model=self.desk)
+        walked = walk(
+            policy, market, start, bars - 1, first.costs, first.gate,
+            model=self.desk, capital=self.context.config.equity,
+        )  # fmt: skip
         return _measured(walked, first)
 
     def reference(self, measured: Measured, retrained: bool) -> Cell:
@@ -215,7 +235,7 @@ class _Bench:
             setups = self._draws(challenge)
             measured = self.measure(policy, setups)
             if setups[0].bars is not self.setup.bars:
-                measured = replace(measured, hold=_hold(setups[0]))
+                measured = replace(measured, hold=_hold(setups[0], self.context.config))
             cells.append(self._cell(challenge, level, measured, before, reference))
         return cells
 
@@ -284,6 +304,7 @@ class _Learner:
             config.train,
             ProfitReward(config.train.risk_aversion),
             on_step=lambda done: self._progress("retraining", self._done + done, self._total),
+            capital=config.equity,
         )
         self._done += self._budget
         return policy

@@ -20,6 +20,7 @@ from trading_rlhf.backtest import (
 from trading_rlhf.loop.context import Context
 from trading_rlhf.loop.sweep_cell import CellResult, Job
 from trading_rlhf.loop.sweep_grid import Cell
+from trading_rlhf.loop.trial_names import cell_trial
 from trading_rlhf.loop.workers import Workers
 from trading_rlhf.store.files import replace_text, whole_file
 from trading_rlhf.types import Progress
@@ -174,13 +175,14 @@ def _count(context: Context, cells: Iterable[Cell], results: dict[str, CellResul
             record_trial(
                 session,
                 "backtest" if measured else "run",
-                config={"arm": "raw policy", "settings": cell.config.model_dump(mode="json")},
+                config=cell_trial(cell),
                 data=context.bars.sha256,
                 seed=cell.config.seed,
                 actor="system",
                 sharpe=sharpe_per_bar(np.array(result.returns)) if result and measured else None,
                 bars_per_year=per_year,
                 subject="sweep",
+                settings=cell.config.model_dump(mode="json"),
             )
 
 

@@ -69,10 +69,15 @@ def run_job(job: Job) -> list[CellResult]:
         return [CellResult(cell.key, _sentence(error)) for cell in job.cells]
 
 
-def walk_targets(walked: Walk) -> FloatArray:
-    """Targets ``[K + 1, N]`` that order what the first account of a walk ordered; NaN holds."""
-    ordered = walked.executed[:, 0, 0] != 0
-    wanted = (walked.held + walked.executed)[:, 0, 0]
+def walk_targets(walked: Walk, strategy: int = 0) -> FloatArray:
+    """Targets ``[K + 1, N]`` that order what a strategy of a walk ordered; NaN holds.
+
+    Args:
+        walked: the walk; its first episode is taken.
+        strategy: index along S.
+    """
+    ordered = walked.executed[:, strategy, 0] != 0
+    wanted = (walked.held + walked.executed)[:, strategy, 0]
     targets = np.full((len(wanted) + 1, wanted.shape[-1]), np.nan)
     targets[:-1] = torch.where(ordered, wanted, torch.nan).numpy()
     return targets

@@ -20,7 +20,7 @@ from trading_rlhf.backtest import stack_policies
 from trading_rlhf.env import MarketTensors
 from trading_rlhf.loop.context import Context
 from trading_rlhf.market import bootstrap_bars, compute_features
-from trading_rlhf.reward import ShapedReward, SlicedDesk
+from trading_rlhf.reward import ShapedReward, ShapingConfig, SlicedDesk, SlicedReward
 from trading_rlhf.types import Desk, JsonDict, Progress
 
 __all__ = ["shape_policies", "store_policy", "train_base", "training_histories"]
@@ -106,7 +106,12 @@ def training_histories(context: Context) -> list[tuple[MarketTensors, range]]:
 
 
 def shape_policies(
-    context: Context, base: Policy, desks: Sequence[Desk], purpose: str, progress: Progress
+    context: Context,
+    base: Policy,
+    desks: Sequence[Desk],
+    purpose: str,
+    progress: Progress,
+    shapings: Sequence[ShapingConfig] | None = None,
 ) -> list[Policy]:
     """Train one policy per desk from the base policy, side by side, with the desk as the gate.
 
@@ -116,11 +121,14 @@ def shape_policies(
         desks: what decides in training, one per policy.
         purpose: names the random numbers.
         progress: told about each iteration.
+        shapings: price and target of each policy; None is the run's for all.
 
     Returns:
         Single policies in the order of ``desks``.
     """
     config = context.config
+    priced = [config.shaping] * len(desks) if shapings is None else shapings
+    profit = ProfitReward(config.shape.risk_aversion)
     stacked = stack_policies([base] * len(desks))
     training = start_training(stacked, config.shape, context.generator(purpose))
     train(
@@ -129,7 +137,7 @@ def shape_policies(
         context.train_bars,
         config.costs,
         config.shape,
-        ShapedReward(ProfitReward(config.shape.risk_aversion), config.shaping),
+        SlicedReward(tuple(ShapedReward(profit, shaping) for shaping in priced)),
         desk=SlicedDesk(tuple((1, desk) for desk in desks)),
         gate=config.gate,
         capital=config.equity,
@@ -168,5 +176,7 @@ def store_policy(
         "parameters": size,
         "trained_to": last.isoformat() if trained_to is None else trained_to,
     }
+    if kind != "base":
+        payload["shaping"] = context.config.shaping.model_dump(mode="json")
     context.record("policy", kind, payload, subject=record.id)
     return record

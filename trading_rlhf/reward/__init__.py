@@ -12,7 +12,13 @@ from trading_rlhf.reward.checkpoint import RewardRecord, load_reward_model, save
 from trading_rlhf.reward.fit import FitConfig, Fitted, Verdicts, fit_reward_model
 from trading_rlhf.reward.likelihood import ReviewerEffects, answer_probability, log_prior
 from trading_rlhf.reward.nets import RewardModel, trade_inputs
-from trading_rlhf.reward.shaping import ModelDesk, ShapedReward, ShapingConfig, SlicedDesk
+from trading_rlhf.reward.shaping import (
+    ModelDesk,
+    ShapedReward,
+    ShapingConfig,
+    SlicedDesk,
+    SlicedReward,
+)
 
 __all__ = [
     "FitConfig",
@@ -25,6 +31,7 @@ __all__ = [
     "ShapedReward",
     "ShapingConfig",
     "SlicedDesk",
+    "SlicedReward",
     "Verdicts",
     "answer_probability",
     "expected_calibration_error",

@@ -11,7 +11,7 @@ from trading_rlhf.agent import ProfitReward
 from trading_rlhf.reward.nets import RewardModel
 from trading_rlhf.types import Desk
 
-__all__ = ["ShapingConfig", "ShapedReward", "ModelDesk", "SlicedDesk"]
+__all__ = ["ShapingConfig", "ShapedReward", "ModelDesk", "SlicedDesk", "SlicedReward"]
 
 
 class ShapingConfig(BaseModel):
@@ -46,6 +46,25 @@ class ShapedReward:
             return reward
         short = (self.config.target_approval - approval).clamp(min=0)
         return reward - self.config.price_bps * BPS * (change.abs() * short).sum(-1)
+
+
+@dataclass(frozen=True)
+class SlicedReward:
+    """Different objectives for different stacked policies.
+
+    Attributes:
+        parts: one per policy, in stacking order.
+    """
+
+    parts: tuple[ShapedReward, ...]
+
+    def __call__(self, log_growth: Tensor, change: Tensor, approval: Tensor | None) -> Tensor:
+        """Return ``[S, B]`` from log growth ``[S, B]`` and changes ``[S, B, N]``."""
+        rows = [
+            part(log_growth[i], change[i], None if approval is None else approval[i])
+            for i, part in enumerate(self.parts)
+        ]
+        return torch.stack(rows)
 
 
 @dataclass(frozen=True)

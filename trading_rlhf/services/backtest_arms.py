@@ -1,15 +1,22 @@
 """The arms of a run's backtest: what each would have ordered over the test period."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+import numpy as np
+
+from trading_rlhf.agent import Walk
 from trading_rlhf.loop import (
     Context,
+    Placebo,
     approved_arm,
+    base_trial,
+    given_trial,
     hold_targets,
     placebo_walk,
-    stored_placebo,
+    stored_placebos,
     undisturbed_walks,
     walk_targets,
+    walked_trial,
 )
 from trading_rlhf.market import Bars
 from trading_rlhf.types import FloatArray, JsonDict
@@ -39,16 +46,17 @@ class RunArm:
 
     Attributes:
         what: a sentence on it.
-        targets: ``[T, N]`` over the test bars (fraction of equity); NaN holds.
-        ids: policy and reward model that it comes from.
+        targets: ``[D, T, N]`` over the test bars (fraction of equity) of its draws, mostly one; NaN
+            holds.
+        trials: what counts each draw as a trial.
     """
 
     what: str
     targets: FloatArray
-    ids: JsonDict = field(default_factory=dict)
+    trials: list[JsonDict]
 
 
-def run_arms(context: Context, window: Bars) -> tuple[dict[str, RunArm], list[str]]:
+def run_arms(context: Context, window: Bars) -> tuple[dict[str, RunArm], dict[str, str]]:
     """Walk the run's policies over the test period, where nobody refuses what the filter shows.
 
     Args:
@@ -56,39 +64,64 @@ def run_arms(context: Context, window: Bars) -> tuple[dict[str, RunArm], list[st
         window: its test bars.
 
     Returns:
-        Arms by name, as far as they exist, and sentences on those that do not.
+        Arms by name, as far as they exist, and why others do not, by name.
     """
-    arms = {HOLD: RunArm(_WHAT[HOLD], hold_targets(window))}
+    hold = hold_targets(window, context.config.policy.max_gross)
+    arms = {HOLD: RunArm(_WHAT[HOLD], hold[None], [given_trial(context, HOLD)])}
     base, record = context.policy("base")
     stored = context.reward_model()
     shaped = context.policy("shaped") if context.newest("policy", "shaped") else None
-    policies = {RAW: record.id, FILTERED: record.id, SHAPED: shaped[1].id if shaped else None}
-    walks = undisturbed_walks(
-        context, base, stored[0] if stored else None, shaped[0] if shaped else None
+    walks = list(
+        undisturbed_walks(
+            context, base, stored[0] if stored else None, shaped[0] if shaped else None
+        ).values()
     )
-    for name, walked in zip((RAW, FILTERED, SHAPED), walks.values(), strict=False):
-        ids = {"policy": policies[name]}
-        if name != RAW and stored is not None:
-            ids["reward_model"] = stored[1].id
-        arms[name] = RunArm(_WHAT[name], walk_targets(walked), ids)
-    placebo = stored_placebo(context)
-    if placebo is not None and shaped is not None:
-        ids = {"policy": placebo.policy_id, "reward_model": placebo.model_id}
-        walked = placebo_walk(context, placebo, list(walks.values())[-1])
-        arms[PLACEBO] = RunArm(_WHAT[PLACEBO], walk_targets(walked), ids)
-    missing = []
+    trials = [base_trial(context, record.id)]
+    for policy in (record, shaped[1] if shaped else None):
+        if stored is not None and policy is not None:
+            trials.append(
+                _filtered(context, policy.id, stored[1].id, context.config.gate.threshold)
+            )
+    for name, walked, trial in zip((RAW, FILTERED, SHAPED), walks, trials, strict=False):
+        arms[name] = RunArm(_WHAT[name], walk_targets(walked)[None], [trial])
+    missing = {}
+    placebos = stored_placebos(context)
+    if placebos:
+        arms[PLACEBO] = _placebo(context, placebos, walks[-1])
+    else:
+        missing[PLACEBO] = _NO_PLACEBO if stored is None else f"{_NO_PLACEBO} {_LEARN}"
     approved = approved_arm(context, stored is not None and stored[1].simulated)
     if approved.targets is None:
-        missing.append(f"{approved.name[:1].upper()}{approved.name[1:]}: no arm. {approved.note}")
+        missing[APPROVED] = approved.note
     else:
-        arms[APPROVED] = RunArm(approved.note, approved.targets, {"source": approved.source})
+        trial = given_trial(context, f"approved by {approved.source} reviewers")
+        arms[APPROVED] = RunArm(approved.note, approved.targets[None], [trial])
     return arms, missing
+
+
+def _placebo(context: Context, placebos: list[Placebo], shaped: Walk) -> RunArm:
+    """Every draw that the run keeps, at the amount shown that the shaped arm has."""
+    walked, thresholds = placebo_walk(context, placebos, shaped)
+    targets = np.stack([walk_targets(walked, draw) for draw in range(len(placebos))])
+    trials = [
+        _filtered(context, placebo.policy_id, placebo.model_id, threshold)
+        for placebo, threshold in zip(placebos, thresholds, strict=True)
+    ]
+    draws = "one shuffle" if len(placebos) == 1 else f"mean of {len(placebos)} shuffles"
+    return RunArm(f"{_WHAT[PLACEBO]} Figures: {draws}.", targets, trials)
+
+
+def _filtered(context: Context, policy: str, model: str, threshold: float) -> JsonDict:
+    return walked_trial(context, policy, model_id=model, threshold=threshold)
 
 
 def main_arm(arms: dict[str, RunArm]) -> str:
     """The arm that a run is about: the last that learning has made."""
     return next(name for name in (SHAPED, FILTERED, RAW) if name in arms)
 
+
+_NO_PLACEBO = "Nothing to claim an uplift against: the run keeps no learning from shuffled answers."
+_LEARN = "'trading-rlhf learn' trains it beside the shaped policy."
 
 _WHAT = {
     HOLD: "Equal weights of what trades at the first bar, bought once and never traded again.",

@@ -2,10 +2,9 @@
 
 import json
 
-import numpy as np
 import torch
 
-from trading_rlhf.backtest import overfitting_probability, sharpe_per_bar
+from trading_rlhf.backtest import overfitting_probability
 from trading_rlhf.loop import Context
 from trading_rlhf.store import read_events
 
@@ -18,13 +17,18 @@ _BLOCKS = 16
 
 
 def overfitting_sentence(context: Context) -> str:
-    """PBO by combinatorially symmetric cross-validation in words, or why there is none."""
+    """PBO by combinatorially symmetric cross-validation in words, or what would make it known."""
     rows = swept_returns(context)
     bars = len(context.test_bars) - 1
-    if len(rows) < _FEWEST or bars < 2 * _BLOCKS:
+    unknown = "The probability of backtest overfitting (PBO) is not known:"
+    if bars < 2 * _BLOCKS:
+        return f"{unknown} it needs {2 * _BLOCKS} returns, and there are {bars}."
+    if len(rows) < _FEWEST:
         return (
-            f"The probability of backtest overfitting (PBO) is left out: it needs {_FEWEST} "
-            f"strategies over these bars, and this run's sweeps hold {len(rows)}."
+            f"{unknown} it needs {_FEWEST} strategies tried over these bars, and this run's sweeps "
+            f"hold {len(rows)}. Try more with 'trading-rlhf backtest --run {context.folder} "
+            "--sweep grid.yaml', where grid.yaml holds lines such as 'train.iterations: [100, "
+            "250]' and 'seeds: 5', then run this backtest again."
         )
     found = overfitting_probability(torch.tensor(rows, dtype=torch.float64), _BLOCKS)
     return (
@@ -37,26 +41,21 @@ def overfitting_sentence(context: Context) -> str:
 def swept_returns(context: Context) -> list[list[float]]:
     """Per-bar returns of each kept cell of a sweep over this run's test bars.
 
-    A cell's file does not name its bars, so it counts where the ledger of trials holds its Sharpe
-    ratio on these.
+    A cell's file does not name its bars, so it counts where the ledger of trials holds the cell on
+    these.
     """
     with context.store.read() as session:
-        known = [
-            event.payload["sharpe_per_bar"]
-            for event in read_events(session, "trial")
-            if event.subject == "sweep"
-            and event.payload["data"] == context.bars.sha256
-            and "sharpe_per_bar" in event.payload
-        ]
+        known = {
+            event.payload["config"].get("cell")
+            for event in read_events(session, "trial", kind="backtest")
+            if event.payload.get("data") == context.bars.sha256
+        }
     rows = []
     for file in sorted((context.folder / "sweeps" / "cells").glob("*.json")):
         try:
             returns = json.loads(file.read_text(encoding="utf-8"))["returns"]
         except (OSError, ValueError, KeyError, TypeError):
             continue
-        if (
-            len(returns) == len(context.test_bars) - 1
-            and np.isclose(known, sharpe_per_bar(np.array(returns)), rtol=1e-9, atol=0.0).any()
-        ):
+        if file.stem in known and len(returns) == len(context.test_bars) - 1:
             rows.append(returns)
     return rows

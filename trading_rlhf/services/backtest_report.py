@@ -12,6 +12,7 @@ from trading_rlhf.backtest import (
     ComparedArms,
     Report,
     Trials,
+    arm_rows,
     arm_sections,
     arm_statistics,
     arm_summary_lines,
@@ -26,11 +27,12 @@ from trading_rlhf.backtest import (
     sharpe_per_bar,
     write_report,
 )
+from trading_rlhf.backtest.labels import percent
 from trading_rlhf.env import cut_market
-from trading_rlhf.loop import Context, Frontier
+from trading_rlhf.loop import Context
 from trading_rlhf.market import Bars, survivorship_note
 from trading_rlhf.services.backtest_arms import PAIRS, RunArm, main_arm, run_arms
-from trading_rlhf.services.backtest_frontier import frontier_sections
+from trading_rlhf.services.backtest_frontier import Frontiers, frontier_section
 from trading_rlhf.services.backtest_overfitting import overfitting_sentence
 from trading_rlhf.services.backtest_people import people_sections
 from trading_rlhf.store import canonical_json
@@ -50,19 +52,20 @@ def compare_run(context: Context, progress: Progress) -> ComparedArms:
     progress(_STAGE, 0, _STEPS)
     window = context.bars.window(context.test_bars.start, context.test_bars.stop)
     arms, missing = run_arms(context, window)
+    draws = {name: len(arm.targets) for name, arm in arms.items()}
+    rows = arm_rows(arms, draws)
     progress(_STAGE, 1, _STEPS)
     result = _run(context, window, arms, 1.0)
-    trials = _count_arms(context, arms, result)
+    returns = _returns(result)
+    trials = _count_arms(context, arms, returns)
     generator, per_year = context.generator("backtest"), context.bars.bars_per_year
-    statistics: list[ArmStatistics] = arm_statistics(result.equity, trials, per_year, generator)
+    curves = {name: returns[own] for name, own in rows.items()}
+    statistics: list[ArmStatistics] = arm_statistics(curves, trials, per_year, generator)
     progress(_STAGE, 2, _STEPS)
-    returns = dict(zip(arms, _returns(result), strict=True))
     pairs = [pair for pair in PAIRS if set(pair) <= set(arms)]
-    tests = compare_arms(returns, generator, per_year, pairs=pairs, confidence=0.95)
+    tests = compare_arms(curves, generator, per_year, pairs=pairs, confidence=0.95)
     progress(_STAGE, 3, _STEPS)
-    costs = cost_curves(
-        list(arms), lambda factor: _run(context, window, arms, factor).measures, per_year
-    )
+    costs = cost_curves(rows, lambda factor: _run(context, window, arms, factor).measures, per_year)
     compared = ComparedArms(
         what={name: arm.what for name, arm in arms.items()},
         main=main_arm(arms),
@@ -71,21 +74,26 @@ def compare_run(context: Context, progress: Progress) -> ComparedArms:
         tests=tests,
         costs=costs,
         overfitting=overfitting_sentence(context),
-        missing=tuple(missing),
+        missing=missing,
+        draws=draws,
     )
     progress(_STAGE, 4, _STEPS)
     return compared
 
 
 def write_run_report(
-    context: Context, compared: ComparedArms, frontier: Frontier | None, progress: Progress
+    context: Context, compared: ComparedArms, frontiers: Frontiers | None, progress: Progress
 ) -> Path:
     """Write ``backtest.html`` and, for the dashboard, ``backtest.json``; returns the page."""
     report = Report(
         title=f"Backtest of {context.folder.name} on {context.config.data}",
         summary=arm_summary_lines(compared),
         warnings=_warnings(context),
-        sections=[*arm_sections(compared), *frontier_sections(frontier), *people_sections(context)],
+        sections=[
+            *arm_sections(compared),
+            frontier_section(context, frontiers),
+            *people_sections(context),
+        ],
         facts=_facts(context, compared),
         tiles=arm_tiles(compared),
     )
@@ -117,7 +125,7 @@ def _run(context: Context, window: Bars, arms: dict[str, RunArm], factor: float)
     config = context.config
     return run_backtest(
         window,
-        np.stack([arm.targets for arm in arms.values()]),
+        np.concatenate([arm.targets for arm in arms.values()]),
         config.costs.scaled(factor),
         max_gross=config.policy.max_gross,
         equity_usd=config.equity,
@@ -125,16 +133,16 @@ def _run(context: Context, window: Bars, arms: dict[str, RunArm], factor: float)
     )
 
 
-def _count_arms(context: Context, arms: dict[str, RunArm], result: BacktestResult) -> Trials:
-    """Count every arm as a trial; the same policies under the same settings are counted once."""
+def _count_arms(context: Context, arms: dict[str, RunArm], returns: FloatArray) -> Trials:
+    """Count every draw of every arm as a trial, whoever has looked at it before."""
     settings, per_year = context.config.model_dump(mode="json"), context.bars.bars_per_year
+    counted = [(name, trial) for name, arm in arms.items() for trial in arm.trials]
     with context.store.write() as session:
-        for (name, arm), returns in zip(arms.items(), _returns(result), strict=True):
+        for (name, trial), curve in zip(counted, returns, strict=True):
             record_trial(
-                session, "backtest", config={"arm": name, **arm.ids, "settings": settings},
-                data=context.bars.sha256, seed=context.config.seed, actor="system",
-                sharpe=sharpe_per_bar(returns),
-                bars_per_year=per_year, subject=name,
+                session, "backtest", config=trial, data=context.bars.sha256,
+                seed=context.config.seed, actor="system", sharpe=sharpe_per_bar(curve),
+                bars_per_year=per_year, subject=name, settings=settings,
             )  # fmt: skip
         trials = count_trials(session, per_year)
     context.sign()
@@ -162,15 +170,20 @@ def _warnings(context: Context) -> list[str]:
 def _facts(context: Context, compared: ComparedArms) -> list[tuple[str, str]]:
     dates, train, result = context.bars.dates, context.train_bars, compared.result
     costs, delay = context.config.costs, context.config.gate.delay
-    trials = compared.statistics[compared.row].luck.trials
+    validation = context.validation_bars
+    trials = compared.luck.luck.trials
     stored = context.reward_model()
     facts = [
         ("Data", f"{context.config.data}: {_some(context.bars.symbols)}"),
         ("Fitted on", date_range(dates[train.start : train.stop])),
+        *([("Validated on", date_range(dates[validation.start : validation.stop]))]
+          if len(validation) else []),
         ("Tested on", f"{date_range(result.dates)}, {len(result.dates):,} bars"),
         ("Survivorship", survivorship_note(context.bars).removeprefix("Survivorship: ")),
         ("Costs (bps)", _costs_text(costs.commission_bps, costs.half_spread_bps,
                                     costs.slippage_bps, costs.borrow_bps_per_year)),
+        ("Account", f"{context.config.equity:,.0f} USD, at most "
+                    f"{percent(context.config.policy.max_gross, 0)} invested"),
         ("Orders", "decided at the close of a bar, filled at the next open"
                    + (f" after {delay} bars of review" if delay else "")),
         ("Trials counted", f"{trials:,} in this run's ledger, these arms included"),

@@ -8,7 +8,7 @@ import pandas as pd
 from trading_rlhf.backtest import arm_table, run_backtest
 from trading_rlhf.errors import AccountingError, DataError
 from trading_rlhf.market import Bars, load_bars, survivorship_note
-from trading_rlhf.services.backtest_frontier import sweep_threshold
+from trading_rlhf.services.backtest_frontier import sweep_approval
 from trading_rlhf.services.backtest_report import compare_run, figures_json, write_run_report
 from trading_rlhf.services.stages import Stage, open_stage
 from trading_rlhf.types import FloatArray, JsonDict
@@ -20,12 +20,13 @@ def backtest_run(stage: Stage, frontier: bool = False) -> tuple[pd.DataFrame, Js
     """Backtest a run's policies over the test period and write its page.
 
     Arms: buy and hold, the base policy, what the reward model approves of it, the shaped policy
-    under the same filter, and only what reviewers approved, as far as they exist. Every arm goes
-    through ``run_backtest`` and counts as a trial.
+    under the same filter, the placebo, and only what reviewers approved, as far as they exist.
+    Every arm goes through ``run_backtest`` and counts as a trial.
 
     Args:
         stage: the run.
-        frontier: also sweep the filter's threshold; every point of it counts as a trial.
+        frontier: also sweep the filter's threshold, and the price and target approval of shaping;
+            every point counts as a trial.
 
     Returns:
         Measures, one row per arm, and facts: figures for machines, the report's path and what
@@ -33,7 +34,7 @@ def backtest_run(stage: Stage, frontier: bool = False) -> tuple[pd.DataFrame, Js
     """
     with open_stage(stage) as context:
         # First, so that its trials are counted in what is said of luck.
-        swept = sweep_threshold(context) if frontier else None
+        swept = sweep_approval(context, stage.progress) if frontier else None
         compared = compare_run(context, stage.progress)
         path = write_run_report(context, compared, swept, stage.progress)
         note = survivorship_note(context.bars)
@@ -53,8 +54,11 @@ def backtest_weights(
     """
     bars = load_bars(data)
     targets = read_weights_file(weights, bars, nan_holds)
-    costs = stage.settings().costs
-    result = run_backtest(bars, targets, costs)
+    config = stage.settings()
+    result = run_backtest(
+        bars, targets, config.costs,
+        max_gross=config.policy.max_gross, equity_usd=config.equity,
+    )  # fmt: skip
     return result.measures.set_index(pd.Index([weights.stem], name="strategy")), {
         "engine": result.engine,
         "bars": bars.shape[0],

@@ -32,7 +32,7 @@ from trading_rlhf.loop import (
     run_demo,
     shape_policies,
     single_user,
-    store_placebo,
+    store_placebos,
     store_policy,
     train_base,
     waiting_challenger,
@@ -180,15 +180,16 @@ def _waiting(context: Context) -> JsonDict:
 def shape(context: Context, learned: Learned, progress: Progress) -> str:
     """Train the base policy under a reward model as the desk, store it, return its id.
 
-    The placebo, the same learning from shuffled answers, is trained beside it and kept.
+    The placebo, the same learning from shuffled answers, is trained beside it, in as many draws as
+    the settings say, and kept.
     """
     base, record = context.policy("base")
-    (blind,) = placebo_models(context, learned, 1)
+    blind = placebo_models(context, learned, context.config.placebos)
     pessimism = context.config.fit.pessimism
-    desks = [ModelDesk(fitted.model, pessimism) for fitted in (learned.fitted, blind)]
-    shaped, placebo = shape_policies(context, base, desks, "shape", progress)
+    desks = [ModelDesk(fitted.model, pessimism) for fitted in (learned.fitted, *blind)]
+    shaped, *placebos = shape_policies(context, base, desks, "shape", progress)
     stored = store_policy(context, shaped, "shaped", record.id)
-    store_placebo(context, placebo, blind.model, learned.record, record.id)
+    store_placebos(context, list(zip(placebos, blind, strict=True)), learned.record, record.id)
     return stored.id
 
 

@@ -165,10 +165,11 @@ def bootstrap_intervals(
     confidence: float = 0.95,
     block: float | None = None,
 ) -> dict[str, Interval]:
-    """Percentile intervals of the figures of one curve.
+    """Percentile intervals of the figures of one curve, or of the mean figures of several draws.
 
     Args:
-        returns: ``[T]`` per-bar returns, on the generator's device.
+        returns: ``[T]`` per-bar returns, on the generator's device; or ``[D, T]`` of D draws of one
+            arm over the same bars, which each history draws anew, too.
         generator: source of randomness.
         statistics: figures by name; None is ``headlines``.
         draws: number of resampled histories.
@@ -180,16 +181,18 @@ def bootstrap_intervals(
     """
     _check(returns, draws, confidence, block)
     statistics = headlines() if statistics is None else statistics
-    length = block if block is not None else block_length(returns.double().cpu().numpy())
+    length = block if block is not None else block_length(_mean_curve(returns).numpy())
     found: dict[str, list[Tensor]] = {name: [] for name in statistics}
-    for rows in _chunks(len(returns), draws, length, generator):
-        resampled = returns[rows]
+    curves = returns if returns.ndim == 2 else returns[None]
+    for rows in _chunks(curves.shape[-1], draws, length, generator):
+        chosen = _chosen(len(curves), len(rows), generator)
         for name, statistic in statistics.items():
-            found[name].append(statistic(resampled))
+            found[name].append(_mean_figure(curves[:, rows], statistic, chosen))
     intervals = {}
     for name, statistic in statistics.items():
         low, high = _bounds(torch.cat(found[name]), confidence)
-        intervals[name] = Interval(float(statistic(returns)), low, high, confidence, length)
+        value = float(statistic(curves).mean())
+        intervals[name] = Interval(value, low, high, confidence, length)
     return intervals
 
 
@@ -210,8 +213,9 @@ def paired_test(
     count starts at 1, so none is 0.
 
     Args:
-        first: ``[T]`` per-bar returns, on the generator's device.
-        second: ``[T]`` returns of the other arm.
+        first: ``[T]`` per-bar returns, on the generator's device; or ``[D, T]`` of D draws of one
+            arm, whose figures are averaged and which each history draws anew, too.
+        second: returns of the other arm, in the same way.
         generator: source of randomness.
         statistic: what is compared; more is better for ``p_greater``.
         draws: number of resampled histories.
@@ -222,23 +226,26 @@ def paired_test(
         AccountingError: the arms differ in length, are too short or not finite, or an argument is
             out of range.
     """
-    if first.shape != second.shape:
+    if first.shape[-1:] != second.shape[-1:]:
         raise AccountingError(
             "paired arms need the same bars",
             f"shapes {tuple(first.shape)} and {tuple(second.shape)}",
             "Run both over the same period.",
         )
-    both = torch.stack([first, second])
-    for returns in both:
+    for returns in (first, second):
         _check(returns, draws, confidence, block)
-    length = block if block is not None else block_length((first - second).double().cpu().numpy())
+    between = _mean_curve(first) - _mean_curve(second)
+    length = block if block is not None else block_length(between.numpy())
+    arms = [returns if returns.ndim == 2 else returns[None] for returns in (first, second)]
     parts = []
-    for rows in _chunks(len(first), draws, length, generator):
-        values = statistic(both[:, rows])
+    for rows in _chunks(len(between), draws, length, generator):
+        values = [
+            _mean_figure(arm[:, rows], statistic, _chosen(len(arm), len(rows), generator))
+            for arm in arms
+        ]
         parts.append(values[0] - values[1])
     resampled = torch.cat(parts)
-    values = statistic(both)
-    difference = float(values[0] - values[1])
+    difference = float(statistic(arms[0]).mean() - statistic(arms[1]).mean())
     noise = resampled - difference
     low, high = _bounds(resampled, confidence)
     return PairedTest(
@@ -250,6 +257,25 @@ def paired_test(
         confidence=confidence,
         block=length,
     )
+
+
+def _mean_curve(returns: Tensor) -> Tensor:
+    """``[T]`` float64 on the processor: the mean over the draws, where there are several."""
+    return (returns if returns.ndim == 1 else returns.mean(0)).double().cpu()
+
+
+def _chosen(n_curves: int, draws: int, generator: torch.Generator) -> Tensor | None:
+    """Draws ``[D, draws]`` of an arm with replacement; None where it has one."""
+    if n_curves == 1:
+        return None
+    shape = (n_curves, draws)
+    return torch.randint(n_curves, shape, generator=generator, device=generator.device)
+
+
+def _mean_figure(resampled: Tensor, statistic: Statistic, chosen: Tensor | None) -> Tensor:
+    """Figures ``[draws]`` of resampled histories ``[D, draws, T]``, averaged over chosen draws."""
+    values = statistic(resampled)
+    return values[0] if chosen is None else values.gather(0, chosen).mean(0)
 
 
 def _norms(centred: FloatArray, lags: range) -> FloatArray:
@@ -279,9 +305,9 @@ def _p_value(as_extreme: Tensor) -> float:
 
 
 def _check(returns: Tensor, draws: int, confidence: float, block: float | None) -> None:
-    if returns.ndim != 1 or len(returns) < _FEWEST_BARS:
+    if returns.ndim not in (1, 2) or not len(returns) or returns.shape[-1] < _FEWEST_BARS:
         raise AccountingError(
-            f"a bootstrap needs one curve of at least {_FEWEST_BARS} returns",
+            f"a bootstrap needs one curve, or draws of one arm, of at least {_FEWEST_BARS} returns",
             f"shape {tuple(returns.shape)}",
             "Use a longer period.",
         )

@@ -22,12 +22,14 @@ class CostCurve:
         table: one row per factor (the index), one column per measure.
         break_even: factor at which the figure first falls to zero; None if it does not.
         break_even_bps: the same in basis points of traded notional.
+        words: the break-even in a word or two, for a table.
         sentence: what that says, in words.
     """
 
     table: pd.DataFrame
     break_even: float | None
     break_even_bps: float | None
+    words: str
     sentence: str
 
 
@@ -60,15 +62,24 @@ def cost_curve(
         )
     values = table[figure].tolist()
     break_even = _first_zero(factors, values)
-    limits = f"{factors[0]:g} to {factors[-1]:g} times the costs"
     if break_even is not None:
         at = break_even * bps
-        sentence = f"Breaks even at {at:.1f} bps, {break_even:.2f} times the costs."
-    elif values[0] > 0:
-        sentence = f"No break-even: gains throughout {limits}."
-    else:
-        sentence = f"No break-even: gains nothing even at {factors[0]:g} times the costs."
-    return CostCurve(table, break_even, None if break_even is None else break_even * bps, sentence)
+        sentence = (
+            f"Breaks even at {at:.1f} bps of what is traded, {break_even:.2f} times the costs."
+        )
+        if break_even < 1.0:
+            sentence += " At the costs themselves it loses."
+        return CostCurve(table, break_even, at, f"{at:.1f} bps", sentence)
+    if values[0] > 0:
+        most = f"{factors[-1] * bps:.0f} bps"
+        sentence = (
+            f"Still gains at {factors[-1]:g} times the costs, {most} of what is traded: the "
+            "break-even lies above."
+        )
+        return CostCurve(table, None, None, f"over {most}", sentence)
+    least = "without costs" if factors[0] == 0 else f"at {factors[0]:g} times the costs"
+    sentence = f"Gains nothing even {least}, so there is no break-even."
+    return CostCurve(table, None, None, f"none: no gain {least}", sentence)
 
 
 def _first_zero(factors: Sequence[float], values: Sequence[float]) -> float | None:

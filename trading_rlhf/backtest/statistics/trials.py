@@ -62,6 +62,7 @@ def record_trial(
     sharpe: float | None = None,
     bars_per_year: float = BARS_PER_YEAR,
     subject: str | None = None,
+    settings: JsonDict | None = None,
 ) -> Event:
     """Count a trial; the same trial of the same kind is counted once.
 
@@ -78,6 +79,8 @@ def record_trial(
         sharpe: its Sharpe ratio per bar, if it was measured.
         bars_per_year: bars in a year of that data.
         subject: what it is about (an arm), for reading.
+        settings: everything that was set, for reading; other settings are no other trial unless
+            ``config`` says so.
 
     Returns:
         The event; ``is_new`` is False where it had been counted.
@@ -95,6 +98,8 @@ def record_trial(
     payload: JsonDict = {"config": config, "data": data, "seed": seed}
     if sharpe is not None:
         payload |= {"sharpe_per_bar": sharpe, "bars_per_year": bars_per_year}
+    if settings is not None:
+        payload["settings"] = settings
     key = trial_key(config, data, seed)
     return append(session, _STREAM, kind, payload, actor=actor, subject=subject, key=key)
 
