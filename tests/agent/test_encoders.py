@@ -301,3 +301,18 @@ def test_a_window_finds_what_an_earlier_bar_tells(encoder, window, late):
 def test_settings_that_do_not_fit_are_refused_in_one_sentence(settings, sentence):
     with pytest.raises(ValidationError, match=sentence):
         PolicyConfig(**settings)
+
+
+@every
+def test_gradients_of_several_outputs_may_be_taken_at_once(config):
+    """What explanations do: one backward pass for all assets."""
+    made, features = policy(config, members=1), draw(1, 3, WINDOW, N, F)
+    seen = features[:, -1] if config.window == 1 else features
+    seen = seen.clone().requires_grad_()
+    out = made.encode(seen).sum((0, 1, 3))
+    (together,) = torch.autograd.grad(
+        out, seen, torch.eye(N).double(), is_grads_batched=True, retain_graph=True
+    )
+    for asset in range(N):
+        (alone,) = torch.autograd.grad(out[asset], seen, retain_graph=True)
+        torch.testing.assert_close(together[asset], alone)

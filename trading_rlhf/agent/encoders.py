@@ -6,11 +6,17 @@ once. S nets (seeds or arms) are stacked in one set of tensors ``[S, rows, colum
 """
 
 import math
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 __all__ = ["Convolution", "Recurrent", "windows", "window_rows", "uniform"]
+
+_GROUP: Final = 2**16
+"""Numbers of the states of windows that are stepped together."""
 
 
 def windows(features: Tensor, t: Tensor, length: int) -> Tensor:
@@ -87,21 +93,79 @@ class Recurrent(nn.Module):
         Returns:
             ``[S, M, N, H]`` in (-1, 1).
         """
-        members, width = self.gru_state_weight.shape[0], self.gru_state_weight.shape[1]
-        n_assets = rows.shape[1]
         flat = rows.reshape(1, -1, rows.shape[-1])
         read = torch.matmul(flat, self.gru_input_weight) + self.gru_input_bias
-        read = read.view(members, -1, n_assets * 3 * width)
-        shape = (members, len(ends) * n_assets, 3 * width)
-        state = rows.new_zeros((members, len(ends) * n_assets, width))
-        for back in range(self.length - 1, -1, -1):
-            now = read.index_select(1, ends - back).view(shape)
-            own = torch.baddbmm(self.gru_state_bias, state, self.gru_state_weight)
-            gates = torch.sigmoid(now[..., : 2 * width] + own[..., : 2 * width])
-            reset, keep = gates[..., :width], gates[..., width:]
-            new = torch.tanh(now[..., 2 * width :] + reset * own[..., 2 * width :])
-            state = torch.lerp(new, state, keep)
-        return state.view(members, len(ends), n_assets, width)
+        read = read.view(*read.shape[:1], *rows.shape[:2], -1)
+        state: Tensor = _Scan.apply(  # type: ignore[no-untyped-call]
+            read, self.gru_state_weight, self.gru_state_bias, ends, self.length
+        )
+        return state
+
+
+class _Scan(Function):
+    """The recurrence over the bars of each window.
+
+    Only states are kept for the backward pass, which computes the gates again, and windows go in
+    groups that stay in a core's cache: both passes wait for memory more than for arithmetic.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, read: Tensor, weight: Tensor, bias: Tensor, ends: Tensor, length: int
+    ) -> Tensor:
+        members, _, n_assets, _ = read.shape
+        width = weight.shape[1]
+        groups, last = [], []
+        for some in torch.split(ends, max(1, _GROUP // (members * n_assets * width))):
+            state = read.new_zeros((members, len(some) * n_assets, width))
+            states = []
+            for back in range(length - 1, -1, -1):
+                states.append(state)
+                keep, _, new, _ = _gates(read, some - back, state, weight, bias)
+                state = torch.lerp(new, state, keep)
+            groups.append(torch.stack(states))
+            last.append(state.view(members, -1, n_assets, width))
+        ctx.save_for_backward(read, weight, bias, ends, *groups)
+        return torch.cat(last, 1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+        read, weight, bias, ends, *groups = ctx.saved_tensors
+        to_read, learns = slope.new_zeros(read.shape), ctx.needs_input_grad[1]
+        to_weight, to_bias = slope.new_zeros(weight.shape), slope.new_zeros(bias.shape)
+        first = 0
+        for states in groups:
+            n_windows = states.shape[2] // read.shape[2]
+            some = ends[first : first + n_windows]
+            to_state = slope.narrow(1, first, n_windows).reshape(states.shape[1:])
+            for step, state in enumerate(reversed(states)):
+                keep, reset, new, own = _gates(read, some - step, state, weight, bias)
+                to_new = to_state * (1 - keep) * (1 - new * new)
+                to_keep = to_state * (state - new) * keep * (1 - keep)
+                to_reset = to_new * own * reset * (1 - reset)
+                to_own = torch.cat([to_reset, to_keep, to_new * reset], -1)
+                to_now = torch.cat([to_reset, to_keep, to_new], -1)
+                to_read.index_add_(1, some - step, to_now.view(-1, n_windows, *read.shape[2:]))
+                if learns:
+                    to_weight += torch.matmul(state.transpose(1, 2), to_own)
+                    to_bias += to_own.sum(1, keepdim=True)
+                to_state = to_state * keep + torch.matmul(to_own, weight.transpose(1, 2))
+            first += n_windows
+        return to_read, to_weight if learns else None, to_bias if learns else None, None, None
+
+
+def _gates(
+    read: Tensor, now: Tensor, state: Tensor, weight: Tensor, bias: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Keep, reset and new state ``[S, M * N, H]``, and what the new state reads of the old."""
+    width = weight.shape[1]
+    own = torch.baddbmm(bias, state, weight)
+    heard = read.index_select(1, now).view(own.shape)
+    gates = torch.sigmoid(heard[..., : 2 * width] + own[..., : 2 * width])
+    reset, keep = gates[..., :width], gates[..., width:]
+    new = torch.tanh(heard[..., 2 * width :] + reset * own[..., 2 * width :])
+    return keep, reset, new, own[..., 2 * width :]
 
 
 class Convolution(nn.Module):
