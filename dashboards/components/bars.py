@@ -3,9 +3,15 @@
 from collections.abc import Sequence
 from html import escape
 
-from trading_rlhf.services.review_views import Figure, HoldingRow, ReasonBar, Span
+from trading_rlhf.services.review_views import (
+    Figure,
+    HoldingRow,
+    ReasonBar,
+    SimilarTrade,
+    Span,
+)
 
-__all__ = ["figures_html", "reasons_html", "holdings_html", "siblings_html"]
+__all__ = ["figures_html", "reasons_html", "holdings_html", "siblings_html", "similar_html"]
 
 
 def figures_html(figures: Sequence[Figure]) -> str:
@@ -18,18 +24,35 @@ def figures_html(figures: Sequence[Figure]) -> str:
     return f'<div class="rv-figures">{cells}</div>'
 
 
-def reasons_html(reasons: Sequence[ReasonBar]) -> str:
-    """Return one bar per reason, to the right for the trade and to the left against it."""
+def reasons_html(reasons: Sequence[ReasonBar], total: str = "") -> str:
+    """Return one bar per part, to the right for the trade and to the left against it.
+
+    Args:
+        reasons: the parts.
+        total: what they add up to; empty where they do not.
+    """
+    title = f"Why the agent wants {f'{escape(total)} of equity' if total else 'it'}"
     if not reasons:
-        return '<div class="rv-title">Why the agent wants it</div><p class="rv-dim">not stated</p>'
+        return f'<div class="rv-title">{title}</div><p class="rv-dim">not stated</p>'
     rows = "".join(
-        f'<div class="rv-row"><span class="rv-label">{escape(r.label)}</span>'
+        f'<div class="rv-row rv-reason" title="{escape(r.help)}">'
+        f'<span class="rv-label">{escape(r.label)}</span>'
         f'<span class="rv-track rv-middle">{_piece(r.span, "rv-for" if r.supports else "rv-not")}'
-        f'</span><span class="rv-value">{escape(r.value)}</span></div>'
+        f'</span><span class="rv-value">{escape(r.value)}</span>'
+        f'<span class="rv-value">{escape(r.amount)}</span></div>'
         for r in reasons
     )
     key = '<span class="rv-key">against ◂ ▸ for</span>'
-    return f'<div class="rv-title">Why the agent wants it {key}</div>{rows}'
+    return f'<div class="rv-title">{title} {key}</div>{rows}'
+
+
+def similar_html(similar: Sequence[SimilarTrade]) -> str:
+    """Return the reviewer's own answers to like trades; empty when there are none."""
+    if not similar:
+        return ""
+    lines = "".join(f"<div>{_similar(trade)}</div>" for trade in similar)
+    title = "Your answers to the trades most like it"
+    return f'<div class="rv-title">{title}</div><div class="rv-similar">{lines}</div>'
 
 
 def holdings_html(holdings: Sequence[HoldingRow]) -> str:
@@ -51,6 +74,12 @@ def siblings_html(siblings: Sequence[str]) -> str:
         return ""
     lines = "".join(f"<div>{escape(line)}</div>" for line in siblings)
     return f'<div class="rv-title">Also proposed that day</div><div class="rv-list">{lines}</div>'
+
+
+def _similar(trade: SimilarTrade) -> str:
+    reasons = f": {escape(trade.reasons)}" if trade.reasons else ""
+    note = f" “{escape(trade.note)}”" if trade.note else ""
+    return f"<b>{escape(trade.verdict)}</b> {escape(trade.trade)}{reasons}{note}"
 
 
 def _pieces(row: HoldingRow) -> str:

@@ -21,6 +21,7 @@ from trading_rlhf.services.review_views import Banner, LastAnswer, ReviewItem, R
 __all__: list[str] = []
 
 _CHART_HEIGHT = 465
+_LINE_HEIGHT = 20  # of what stands below the chart, which gives way to it
 _STATE = st.session_state
 
 
@@ -93,11 +94,12 @@ def _set_weight(page: ReviewPage, weight: float) -> None:
 def _show_head(page: ReviewPage, item: ReviewItem) -> None:
     left, right = st.columns([8, 4], vertical_alignment="center", gap="medium")
     warning = f'<span class="rv-warning">{escape(item.warning)}</span>' if item.warning else ""
+    why = f'<div class="rv-why">{escape(item.why)}</div>' if item.why else ""
     side = "rv-buy" if item.buys else "rv-sell"
     left.html(
         f'<div class="rv-head {side}"><h1>{escape(item.headline)}</h1>'
         f'<span class="rv-weights">{escape(item.weights)}</span></div>'
-        f'<div class="rv-facts">{_badge(page, item.banner)}'
+        f'{why}<div class="rv-facts">{_badge(page, item.banner)}'
         f'<span class="rv-deadline-{item.banner.kind}">{escape(item.deadline)}</span></div>'
         f'<div class="rv-facts"><span>{escape(item.position)}</span>'
         f'<span class="rv-dim">{escape(item.decided)}</span>{warning}</div>'
@@ -125,17 +127,20 @@ def _show_progress(page: ReviewPage) -> None:
 
 def _show_body(page: ReviewPage, item: ReviewItem) -> None:
     left, right = st.columns([7, 4], gap="medium")
+    below = _LINE_HEIGHT * (len(item.similar) + 2) if item.similar else 0
     left.plotly_chart(
         chart.price_figure(item.chart),
         width="stretch",
-        height=_CHART_HEIGHT,
+        height=_CHART_HEIGHT - below,
         key="chart",
         config={"displayModeBar": False},
         alt=f"Price up to the decision. {item.sentence}",
     )
+    if item.similar:
+        left.html(bars.similar_html(item.similar))
     with right:
         st.html(bars.figures_html(item.figures))
-        st.html(bars.reasons_html(item.reasons))
+        st.html(bars.reasons_html(item.reasons, item.total))
         if _STATE["resizing"]:
             _show_resize(page, item)
         else:
@@ -229,7 +234,8 @@ def _show_last(last: LastAnswer | None) -> None:
     """Show what undo would take back; a note is text, whatever it contains."""
     if last is not None:
         note = f"<div>“{escape(last.note)}”</div>" if last.note else ""
-        st.html(f'<div class="rv-last">Undo takes back: {escape(last.text)}{note}</div>')
+        similar = f"<div>{escape(last.similar)}</div>" if last.similar else ""
+        st.html(f'<div class="rv-last">Undo takes back: {escape(last.text)}{note}{similar}</div>')
 
 
 def _show_error(page: ReviewPage) -> None:

@@ -1,11 +1,13 @@
+import re
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from dashboards.components import session
-from tests.services.desk_run import DeskRun
+from tests.services.desk_run import DeskRun, make_proposal
 from trading_rlhf.feedback import Answer, ReviewDesk
 from trading_rlhf.services.access import AccessService
 from trading_rlhf.services.runs import system_clock
@@ -59,6 +61,41 @@ def test_a_reviewer_sees_one_trade_and_five_keys(open_page: OpenPage) -> None:
         "Cannot tell": "s",
         "Undo": "z",
     }
+
+
+@pytest.mark.usefixtures("logged_in")
+def test_the_reasons_are_said_and_add_up(open_page: OpenPage) -> None:
+    page = html(open_page(PAGE))
+    assert "Buys MSFT: 60-day trend +1.8 sd, holds less than usual; held back by its cost." in page
+    assert "Why the agent wants +4.40% of equity" in page
+    assert "trades most like it" not in page
+    parts = [float(part) for part in re.findall(r">([+-][0-9.]+)%</span>", page)]
+    assert len(parts) == 6
+    assert sum(parts) == pytest.approx(4.4)
+
+
+@pytest.mark.usefixtures("logged_in")
+def test_own_answers_to_like_trades_are_shown_as_text(
+    open_page: OpenPage, desk_run: DeskRun, secrets: Secrets
+) -> None:
+    with open_store(desk_run.path / "store.db", secrets.audit_key, system_clock) as store:
+        earlier = make_proposal(
+            desk_run.bars, 2380, "MSFT", "live", target=0.06,
+            expires_at=system_clock() + timedelta(hours=1),
+        )  # fmt: skip
+        desk = ReviewDesk(store, system_clock)
+        desk.add_proposals([earlier])
+        desk.submit(
+            desk_run.ana.id, earlier.id, "reject", token="t", seconds=1.0, note="<b>no</b>",
+            tags=("too costly",),
+        )  # fmt: skip
+    page = open_page(PAGE)
+    shown = "<b>Rejected</b> a buy 3.0% → 6.0%: too costly “&lt;b&gt;no&lt;/b&gt;”"
+    assert shown in html(page)
+    press(page, "Approve")
+    assert "Of trades like it you rejected 1 (too costly)" in html(page)
+    assert "trades most like it" not in html(page)
+    assert "&lt;b&gt;no" not in html(page)
 
 
 @pytest.mark.usefixtures("logged_in")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from trading_rlhf.feedback import Account, ReviewDesk, create_account
 from trading_rlhf.market import Bars, load_sample, session_close, session_open
-from trading_rlhf.proposals import Mode, Proposal, Reason
+from trading_rlhf.proposals import Explanation, Mode, Proposal, Reason
 from trading_rlhf.store import open_store
 from trading_rlhf.types import Clock
 
@@ -33,7 +33,8 @@ def make_proposal(
     held = WEIGHTS[symbol]
     price = float(bars.raw_close[t, bars.symbols.index(symbol)])
     fill_at = session_open(bars.dates[t] + timedelta(days=1))
-    side = 1 if target > held else -1
+    change = target - held
+    side = 1 if change > 0 else -1
     proposal = Proposal(
         id=f"{mode}-{t}-{symbol}",
         market="us4",
@@ -52,9 +53,9 @@ def make_proposal(
         cost=abs(target - held) * 3e-4,
         confidence=0.62,
         reasons=(
-            Reason("trend_60", "60-day trend", 1.8 * side, 0.031 * side),
-            Reason("volume_20", "20-day volume", 0.9, 0.012 * side),
-            Reason("volatility_20", "20-day volatility", -0.4, -0.009 * side),
+            Reason("trend_60", "60-day trend", 1.8 * side, 0.75 * change),
+            Reason("volume_20", "20-day volume", 0.9, 0.25 * change),
+            Reason("volatility_20", "20-day volatility", -0.4, -0.25 * change),
         ),
         feature_names=("trend_60",),
         features=(1.8,),
@@ -64,6 +65,16 @@ def make_proposal(
         open_profit=1 / 0.96 - 1,
         policy_id="policy-1",
         data_sha256=bars.sha256,
+        random_share=mode != "live",
+        explanation=Explanation(
+            other_signals=0.15 * change,
+            other_assets=-0.1 * change,
+            held=0.5 * change,
+            restraint=-0.3 * change,
+            residual=1e-12,
+            sentence=f"60-day trend {1.8 * side:+.1f} sd, holds {'less' if side > 0 else 'more'} "
+            "than usual; held back by its cost",
+        ),
     )
     return replace(proposal, **changes)  # type: ignore[arg-type]
 

@@ -1,5 +1,6 @@
 import json
 import math
+import re
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
@@ -8,7 +9,7 @@ import pytest
 
 from tests.services.desk_run import WEIGHTS, make_proposal
 from trading_rlhf.market import Bars
-from trading_rlhf.proposals import Proposal, Reason
+from trading_rlhf.proposals import Explanation, Proposal, Reason
 from trading_rlhf.services.review_chart import CHART_BARS, MEAN_BARS, price_chart
 from trading_rlhf.services.review_item import build_item, preview
 from trading_rlhf.services.review_mask import mask_for
@@ -154,15 +155,59 @@ def test_reasons_point_to_the_side_they_support(bars: Bars) -> None:
                 Reason("a", "for", 1.0, 0.02 * side),
                 Reason("b", "against", -0.5, -0.01 * side),
             ),
+            explanation=None,
         )
         strong, weak = item_of(bars, proposal).reasons
         assert (strong.supports, strong.span.start, strong.span.length) == (True, 50.0, 50.0)
         assert (weak.supports, weak.span.start, weak.span.length) == (False, 25.0, 25.0)
         assert weak.value == "-0.5 sd"
+        assert {strong.amount, weak.amount, item_of(bars, proposal).total} == {""}
+        assert item_of(bars, proposal).why == ""
+
+
+def test_the_rows_add_up_to_the_trade(bars: Bars) -> None:
+    item = item_of(bars, make_proposal(bars, 2400, "MSFT", "live", target=0.074))
+    rows = [(row.label, row.value, row.amount, row.supports) for row in item.reasons]
+    assert rows == [
+        ("60-day trend", "+1.8 sd", "+3.30%", True),
+        ("20-day volume", "+0.9 sd", "+1.10%", True),
+        ("20-day volatility", "-0.4 sd", "-1.10%", False),
+        ("all other signals", "", "+0.22%", True),
+        ("what is held", "", "+2.20%", True),
+        ("held back by cost", "", "-1.32%", False),
+    ]
+    assert item.total == "+4.40%"
+    assert sum(float(row.amount.rstrip("%")) for row in item.reasons) == pytest.approx(4.4)
+    assert max(row.span.length for row in item.reasons) == 50.0
+
+
+def test_a_sale_is_said_under_the_name_that_may_be_shown(bars: Bars) -> None:
+    live = make_proposal(bars, 2400, "IBM", "live", target=0.12)
+    said = "60-day trend -1.8 sd, holds more than usual; held back by its cost."
+    assert item_of(bars, live).why == f"Sells IBM: {said}"
+    assert item_of(bars, live).total == "-6.00%"
+    hidden = item_of(bars, make_proposal(bars, 1600, "GOOG", target=0.0))
+    assert re.fullmatch(f"Sells all of Asset [A-D]: {re.escape(said)}", hidden.why)
+
+
+def test_parts_that_print_as_nothing_are_left_out(bars: Bars) -> None:
+    proposal = make_proposal(bars, 1600, "IBM", target=0.12)
+    small = Explanation(1e-5, -1e-6, 0.0, -0.06, 0.0, "nothing")
+    labels = [row.label for row in item_of(bars, replace(proposal, explanation=small)).reasons]
+    assert labels[3:] == ["held back by cost"]
+
+
+def test_the_part_of_the_last_bar_is_said_where_it_differs(bars: Bars) -> None:
+    proposal = make_proposal(bars, 1600, "IBM", target=0.25)
+    first, *others = proposal.reasons
+    for latest, text in ((None, "change, %"), (first.contribution, "change, %"), (0.01, "+1.00%")):
+        changed = replace(proposal, reasons=(replace(first, latest=latest), *others))
+        assert text in item_of(bars, changed).reasons[0].help
 
 
 def test_a_trade_without_reasons_or_change_of_reasons_is_drawn(bars: Bars) -> None:
     proposal = make_proposal(bars, 1600, "IBM", target=0.12)
+    proposal = replace(proposal, explanation=None)
     assert item_of(bars, replace(proposal, reasons=())).reasons == ()
     flat = replace(proposal, reasons=(Reason("a", "flat", 0.0, 0.0),))
     assert item_of(bars, flat).reasons[0].span.length == 0.0

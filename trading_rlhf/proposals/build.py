@@ -132,8 +132,7 @@ class ProposalMaker:
         selection_probability: float,
     ) -> Proposal:
         values = self.features[t, asset]
-        labels = {name: self.registry.get(name).label for name in self.feature_names}
-        reasons, explanation = explain(found, row, values, self.feature_names, labels)
+        reasons, explanation = explain(found, row, values, self.feature_names, self._labels())
         held, aim = float(book.held[asset]), float(target[asset])
         price, entry = self._raw_close(t, asset), float(book.entry[asset])
         decided_at, fill_at = self._times(t)
@@ -168,6 +167,9 @@ class ProposalMaker:
             random_share=random_share,
             explanation=explanation,
         )
+
+    def _labels(self) -> dict[str, str]:
+        return {name: self.registry.get(name).label for name in self.feature_names}
 
     def _times(self, t: int) -> tuple[datetime, datetime]:
         """When bar t closes, and when an order fills once its review is over."""

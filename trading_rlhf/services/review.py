@@ -14,12 +14,19 @@ from trading_rlhf.services.results import summary
 from trading_rlhf.services.review_chart import CHART_BARS, MEAN_BARS
 from trading_rlhf.services.review_item import build_item, preview
 from trading_rlhf.services.review_mask import Mask, mask_for
+from trading_rlhf.services.review_similar import (
+    may_show,
+    similar_lines,
+    similar_summary,
+    similar_to,
+)
 from trading_rlhf.services.review_views import (
     LastAnswer,
     ResizePreview,
     ReviewItem,
     ReviewPage,
     ReviewProgress,
+    SimilarTrade,
 )
 from trading_rlhf.services.review_words import VERDICTS, ago, headline
 from trading_rlhf.services.runs import Run
@@ -65,7 +72,7 @@ class ReviewService:
         if queued is not None and queued.proposal.mode == "live":
             self._sign()
         return ReviewPage(
-            item=None if queued is None else self._item(queued),
+            item=None if queued is None else self._item(queued, reviewer),
             progress=self._progress(reviewer),
             last=self._last_answer(reviewer),
             view=random_source.token_hex(16),
@@ -151,7 +158,7 @@ class ReviewService:
         """Keep the signed head beside the database up with what was just stored."""
         write_head(self._run.store, self._run.path / "audit_head.json")
 
-    def _item(self, queued: QueueItem) -> ReviewItem:
+    def _item(self, queued: QueueItem, reviewer: str) -> ReviewItem:
         proposal = queued.proposal
         self._remember(proposal)
         key = (proposal.market, proposal.mode, proposal.bar)
@@ -168,7 +175,17 @@ class ReviewService:
             self._mask(proposal),
             token=queued.token,
             now=self._clock(),
+            similar=self._similar(proposal, reviewer),
         )
+
+    def _similar(self, proposal: Proposal, reviewer: str) -> tuple[SimilarTrade, ...]:
+        """Return like trades that this reviewer answered, where they may see them now."""
+        if not may_show(proposal, answered=False):
+            return ()
+        mine = self._desk.standing_answers([reviewer], simulated=False)
+        found = similar_to(proposal, reviewer, mine, self._proposals, answered=False)
+        notes = self._desk.notes([one.answer for one in found])
+        return similar_lines(found, notes)
 
     def _history(self, proposal: Proposal) -> PriceHistory:
         """Return the bars up to the decision, from the very bars it was decided on."""
@@ -215,13 +232,20 @@ class ReviewService:
         )
 
     def _last_answer(self, reviewer: str) -> LastAnswer | None:
-        answers = self._desk.standing_answers(reviewers=[reviewer])
-        if not answers:
+        mine = self._desk.standing_answers([reviewer])
+        if not mine:
             return None
-        answer = answers[-1]
-        proposal = self._proposal(answer.proposal_id)
-        note = self._desk.notes([answer]).get(answer.event_id, "")
-        return LastAnswer(text=self._answer_text(answer, proposal), note=note)
+        answers, proposal = mine, self._proposal(mine[-1].proposal_id)
+        if may_show(proposal, answered=False):
+            # Only now that this reviewer has answered may they know what others said.
+            answers = self._desk.standing_answers(simulated=False)
+        found = similar_to(proposal, reviewer, answers, self._proposals, answered=True)
+        notes = self._desk.notes(mine[-1:])
+        return LastAnswer(
+            text=self._answer_text(mine[-1], proposal),
+            note=notes.get(mine[-1].event_id, ""),
+            similar=similar_summary(reviewer, found),
+        )
 
     def _answer_text(self, answer: Answer, proposal: Proposal) -> str:
         mask = self._mask(proposal)

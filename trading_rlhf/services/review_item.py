@@ -10,14 +10,14 @@ from trading_rlhf.proposals import Proposal
 from trading_rlhf.services.review_chart import price_chart, share_of_volume, yearly_volatility
 from trading_rlhf.services.review_mask import Mask
 from trading_rlhf.services.review_portfolio import holding_rows, needed_sales
+from trading_rlhf.services.review_reasons import reason_bars, reason_total, why
 from trading_rlhf.services.review_views import (
     Banner,
     Figure,
-    ReasonBar,
     ResizePreview,
     ResizeRange,
     ReviewItem,
-    Span,
+    SimilarTrade,
 )
 from trading_rlhf.services.review_words import (
     dollars,
@@ -48,6 +48,7 @@ def build_item(
     *,
     token: str,
     now: datetime,
+    similar: Sequence[SimilarTrade] = (),
 ) -> ReviewItem:
     """Prepare one item for the screen.
 
@@ -58,6 +59,7 @@ def build_item(
         mask: how it may be shown.
         token: makes a doubled submission one answer.
         now: the present.
+        similar: like trades and what was said of them, as far as this reviewer may see it.
     """
     name = mask.name(proposal.symbol)
     trade = headline(proposal, proposal.target, name, mask.hidden)
@@ -77,7 +79,10 @@ def build_item(
         position=_position(proposal, mask),
         chart=price_chart(proposal, history, mask),
         figures=_figures(proposal, history, mask),
-        reasons=_reasons(proposal),
+        why=why(proposal, name),
+        reasons=reason_bars(proposal),
+        total=reason_total(proposal),
+        similar=tuple(similar),
         holdings=holding_rows(proposal, mask),
         siblings=_siblings(siblings, mask),
         warning=needed_sales(proposal, siblings, mask),
@@ -167,26 +172,6 @@ def _figures(proposal: Proposal, history: PriceHistory, mask: Mask) -> tuple[Fig
 
 def _small_percent(fraction: float) -> str:
     return "< 0.01%" if fraction < 1e-4 else percent(fraction, 2)
-
-
-def _reasons(proposal: Proposal) -> tuple[ReasonBar, ...]:
-    """Scale the bars so that the strongest reason fills its half of the track."""
-    strongest = max((abs(reason.contribution) for reason in proposal.reasons), default=0.0)
-    side = 1 if proposal.change > 0 else -1
-    bars = []
-    for reason in proposal.reasons:
-        length = 50 * abs(reason.contribution) / strongest if strongest else 0.0
-        supports = reason.contribution * side >= 0
-        start = 50.0 if supports else 50.0 - length
-        bars.append(
-            ReasonBar(
-                label=reason.label,
-                value=f"{reason.value:+.1f} sd",
-                supports=supports,
-                span=Span(round(start, 1), round(length, 1)),
-            )
-        )
-    return tuple(bars)
 
 
 def _siblings(others: Sequence[Proposal], mask: Mask) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ __all__ = [
     "ReviewItem",
     "ReviewPage",
     "ReviewProgress",
+    "SimilarTrade",
     "Span",
 ]
 
@@ -103,19 +104,40 @@ class Span:
 
 @dataclass(frozen=True)
 class ReasonBar:
-    """One input that moved the agent.
+    """One part of the proposed change.
 
     Attributes:
         label: plain words.
-        value: the input in standard deviations.
+        value: the input in standard deviations; empty for what is no input.
+        amount: the part ("+3.10%" of equity); empty where the parts do not add up to the change.
         supports: it speaks for the trade: its bar points right.
         span: the bar.
+        help: a sentence on what it means.
     """
 
     label: str
     value: str
+    amount: str
     supports: bool
     span: Span
+    help: str
+
+
+@dataclass(frozen=True)
+class SimilarTrade:
+    """A trade much like the one on the screen, and what this reviewer said of it.
+
+    Attributes:
+        verdict: "Rejected".
+        trade: side and weights ("a buy 3.0% → 7.4%"); neither symbol nor date.
+        reasons: tags that were chosen; empty without any.
+        note: what was written; empty without any (plain text, never markup).
+    """
+
+    verdict: str
+    trade: str
+    reasons: str
+    note: str
 
 
 @dataclass(frozen=True)
@@ -188,7 +210,10 @@ class ReviewItem:
         position: the open position, its entry and its profit.
         chart: bars up to the decision.
         figures: size, cost, volatility, ...
-        reasons: what moved the agent most.
+        why: the reasons in a sentence; empty for a trade that was stored without.
+        reasons: the parts of the change, what moved the agent most first.
+        total: what the parts add up to ("+4.40%"); empty where they do not.
+        similar: the most similar trades that this reviewer answered, where that may be shown.
         holdings: the portfolio before and after.
         siblings: the other proposals of the same bar.
         warning: what must happen first ("Needs the sale of Asset C."); empty otherwise.
@@ -210,7 +235,10 @@ class ReviewItem:
     position: str
     chart: Chart
     figures: tuple[Figure, ...]
+    why: str
     reasons: tuple[ReasonBar, ...]
+    total: str
+    similar: tuple[SimilarTrade, ...]
     holdings: tuple[HoldingRow, ...]
     siblings: tuple[str, ...]
     warning: str
@@ -235,10 +263,17 @@ class ReviewProgress:
 
 @dataclass(frozen=True)
 class LastAnswer:
-    """The answer that an undo would take back, with its note (plain text, never markup)."""
+    """The answer that an undo would take back.
+
+    Attributes:
+        text: verdict, trade and when.
+        note: its note (plain text, never markup).
+        similar: what was said of like trades; empty where there is nothing that may be shown.
+    """
 
     text: str
     note: str
+    similar: str
 
 
 @dataclass(frozen=True)

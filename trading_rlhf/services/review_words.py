@@ -5,13 +5,34 @@ from zoneinfo import ZoneInfo
 
 from trading_rlhf.proposals import Proposal
 
-__all__ = ["headline", "percent", "step", "weights", "dollars", "when", "until", "ago", "VERDICTS"]
+__all__ = [
+    "ago",
+    "does",
+    "dollars",
+    "headline",
+    "percent",
+    "step",
+    "until",
+    "weights",
+    "when",
+    "VERDICTS",
+]
 
 VERDICTS = {
     "approve": "Approved",
     "reject": "Rejected",
     "resize": "Resized",
     "cannot_tell": "Could not tell",
+}
+
+_DOES = {
+    "Buy": "Buys",
+    "Cover": "Covers",
+    "Cover and buy": "Covers and buys",
+    "Sell": "Sells",
+    "Sell all": "Sells all of",
+    "Sell and short": "Sells and shorts",
+    "Short": "Shorts",
 }
 
 _EXCHANGE = ZoneInfo("America/New_York")
@@ -50,6 +71,11 @@ def headline(proposal: Proposal, target: float, name: str, masked: bool) -> str:
         return f"{verb} {name}"
     shares = abs(target - proposal.held) * proposal.equity / proposal.price
     return f"{verb} {shares:,.{0 if shares >= 10 else 2}f} {name}"
+
+
+def does(held: float, target: float) -> str:
+    """Say what the trade does ("Buys", "Sells all of")."""
+    return _DOES[_verb(held, target)]
 
 
 def _verb(held: float, target: float) -> str:
