@@ -78,6 +78,7 @@ def session(leader: int) -> set[str]:
     return set(members(leader).values())
 
 
+@pytest.mark.timeout(600)
 def test_a_killed_process_takes_nothing_with_it(tmp_path: Path) -> None:
     context = opened(lethal_run(tmp_path))
     try:
@@ -90,6 +91,7 @@ def test_a_killed_process_takes_nothing_with_it(tmp_path: Path) -> None:
     assert statuses(sweep_table(swept)) == ["done", "done", TOO_LONG, TOO_LONG]
 
 
+@pytest.mark.timeout(600)
 def test_a_killed_ray_worker_takes_nothing_with_it(tmp_path: Path) -> None:
     """As a user types it: Ray changes the process in which it runs, and this is not the tests'."""
     run = lethal_run(tmp_path)
@@ -113,6 +115,7 @@ def test_a_killed_ray_worker_takes_nothing_with_it(tmp_path: Path) -> None:
     assert list((tmp_path / "home").iterdir()) == []
 
 
+@pytest.mark.timeout(600)
 def test_a_ray_that_does_not_come_up_leaves_nothing_behind(tmp_path: Path) -> None:
     # No time for its first server to say where it listens.
     with ray_sweep(
@@ -158,11 +161,15 @@ class SlowRay:
 
 
 def test_a_local_ray_is_started_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "environ", dict(os.environ))
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    monkeypatch.setattr(os, "environ", outside)
     slow = SlowRay(fails=1)
     monkeypatch.setitem(sys.modules, "ray", slow)
     workers = RayWorkers("local", None)
     assert (slow.starts, slow.servers, workers.idle) == (2, 1, 3)
+    # Ray itself turns tokens on: a Ray that was imported before reads no such setting any more.
+    assert "RAY_AUTH_TOKEN" in os.environ
+    assert "RAY_AUTH_MODE" not in os.environ
     workers.close()
     dead = SlowRay(fails=9)
     monkeypatch.setitem(sys.modules, "ray", dead)
