@@ -61,6 +61,18 @@ def test_a_report_that_cannot_be_written_leaves_nothing_beside_it(tmp_path: Path
     assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
 
 
+def test_a_file_error_of_a_library_is_one_sentence(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_tokens: object, **_settings: object) -> None:
+        raise OSError("Failed to open local file 'grid.parquet'")
+
+    monkeypatch.setattr("trading_rlhf.cli.app", fail)
+    said = run("status")
+    refused(said, "got Failed to open local file 'grid.parquet'. Check")
+    assert "None" not in said.sentence
+
+
 @pytest.mark.parametrize(
     ("option", "value", "word"),
     [

@@ -58,9 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print_error(f"Error: {error}")
         sys.exit(1)
     except OSError as error:
+        # Libraries that raise it themselves name the file in their words alone.
+        place = "" if error.filename is None else f" for {error.filename}"
         print_error(
-            f"Error: files and folders must be usable; got {error.strerror or error} for "
-            f"{error.filename}. Check its rights, its disk and its name."
+            f"Error: files and folders must be usable; got {error.strerror or error}{place}. "
+            "Check its rights, its disk and its name."
         )
         sys.exit(1)
     except KeyboardInterrupt:
