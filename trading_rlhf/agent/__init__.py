@@ -1,6 +1,5 @@
 """The trading agent: policy, trainer and checkpoints."""
 
-from trading_rlhf.agent.apg import TrainConfig, Training, start_training, train
 from trading_rlhf.agent.checkpoint import (
     PolicyRecord,
     load_policy,
@@ -10,7 +9,10 @@ from trading_rlhf.agent.checkpoint import (
 )
 from trading_rlhf.agent.objective import ProfitReward
 from trading_rlhf.agent.policy import Decision, Policy, PolicyConfig
+from trading_rlhf.agent.ppo import orthogonal_start
 from trading_rlhf.agent.rollout import Position, Walk, start_position, walk
+from trading_rlhf.agent.trainer import train
+from trading_rlhf.agent.training import PpoConfig, TrainConfig, Training, start_training
 
 __all__ = [
     "Decision",
@@ -18,12 +20,14 @@ __all__ = [
     "PolicyConfig",
     "PolicyRecord",
     "Position",
+    "PpoConfig",
     "ProfitReward",
     "TrainConfig",
     "Training",
     "Walk",
     "load_policy",
     "load_training",
+    "orthogonal_start",
     "save_policy",
     "save_training",
     "start_position",

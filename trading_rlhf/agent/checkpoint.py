@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from trading_rlhf import __version__
-from trading_rlhf.agent.apg import TrainConfig, Training, start_training
 from trading_rlhf.agent.policy import Policy, PolicyConfig
+from trading_rlhf.agent.training import TrainConfig, Training, named_parameters, start_training
 from trading_rlhf.errors import CheckpointError
 from trading_rlhf.store.weights import content_id, read_weights, write_weights
 from trading_rlhf.types import JsonDict
@@ -101,7 +101,9 @@ def save_training(training: Training, path: Path, config: TrainConfig, identity:
         identity: what must match at resumption (data hash, features, policy config).
     """
     tensors = {f"policy.{k}": v.detach() for k, v in training.policy.state_dict().items()}
-    for name, parameter in training.policy.named_parameters():
+    if training.critic is not None:
+        tensors |= {f"critic.{k}": v.detach() for k, v in training.critic.state_dict().items()}
+    for name, parameter in named_parameters(training):
         for key, value in training.optimizer.state.get(parameter, {}).items():
             tensors[f"adam.{key}.{name}"] = torch.as_tensor(value)
     tensors["generator"] = training.generator.get_state()
@@ -129,7 +131,8 @@ def load_training(
         return None
     tensors, meta = read_weights(path)
     try:
-        if meta["config"] != config.model_dump() or meta["identity"] != identity:
+        # Settings that came later than the file have their defaults.
+        if TrainConfig(**meta["config"]) != config or meta["identity"] != identity:
             raise CheckpointError(
                 "a training goes on only with its own settings and data",
                 f"other settings in {path.with_suffix('.json')}",
@@ -149,19 +152,25 @@ def load_training(
 def _restore(
     tensors: dict[str, Tensor], meta: JsonDict, policy: Policy, config: TrainConfig
 ) -> Training:
-    policy.load_state_dict(
-        {k.removeprefix("policy."): v for k, v in tensors.items() if k.startswith("policy.")}
-    )
+    policy.load_state_dict(_under("policy.", tensors))
     generator = torch.Generator()
-    generator.set_state(tensors["generator"])
     training = start_training(policy, config, generator)
-    for name, parameter in policy.named_parameters():
-        suffix = f".{name}"
+    if training.critic is not None:
+        training.critic.load_state_dict(_under("critic.", tensors))
+    kept = _under("adam.", tensors)
+    for name, parameter in named_parameters(training):
         training.optimizer.state[parameter] = {
-            key.removeprefix("adam.").removesuffix(suffix): value
-            for key, value in tensors.items()
-            if key.startswith("adam.") and key.endswith(suffix)
+            key.partition(".")[0]: value
+            for key, value in kept.items()
+            if key.partition(".")[2] == name
         }
+    # Starting drew the critic's first weights.
+    generator.set_state(tensors["generator"])
     training.frozen = tensors["frozen"]
     training.iteration, training.history = meta["iteration"], meta["history"]
     return training
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with a prefix, without it."""
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

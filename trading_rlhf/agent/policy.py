@@ -199,6 +199,11 @@ class Policy(nn.Module):
             The decision. Goals stay within ``max_gross``; targets may exceed it while gates sell
             slower than they buy, so orders go through ``settle``.
         """
+        score, paces = self.mean_action(encoded, held)
+        return self.act(held, score if noise is None else score + noise, paces)
+
+    def mean_action(self, encoded: Tensor, held: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores ``[S, ..., N]`` and logits of the gate ``[S, ..., N, 2]``; see ``decide``."""
         shape = held.shape
         rows = encoded.reshape(self.members, -1, encoded.shape[-1])
         # Relative to equal weights, so that the number of assets does not matter.
@@ -208,13 +213,14 @@ class Policy(nn.Module):
         hidden = torch.tanh(rows + own * self.held_weight)
         hidden = torch.tanh(torch.baddbmm(self.hidden_bias, hidden, self.hidden_weight))
         out = torch.baddbmm(self.head_bias, hidden, self.head_weight).view(*shape, 3)
-        score = self.config.tilt * torch.tanh(out[..., 0])
-        if noise is not None:
-            score = score + noise
+        return self.config.tilt * torch.tanh(out[..., 0]), out[..., 1:]
+
+    def act(self, held: Tensor, score: Tensor, paces: Tensor) -> Decision:
+        """The decision that scores and gates lead to; shapes as in ``mean_action``."""
         goal = self._goal(score)
         wanted = goal - held
-        gate = torch.sigmoid(torch.where(wanted > 0, out[..., 1], out[..., 2]))
-        return Decision(held + gate * wanted, goal, gate, score, out[..., 1:])
+        gate = torch.sigmoid(torch.where(wanted > 0, paces[..., 0], paces[..., 1]))
+        return Decision(held + gate * wanted, goal, gate, score, paces)
 
     def _goal(self, score: Tensor) -> Tensor:
         """Weights ``[..., N]`` of scores: sum of absolute weights at most ``max_gross``."""

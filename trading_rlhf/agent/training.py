@@ -1,0 +1,199 @@
+"""Settings and state of a training, and what both ways of training do alike."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from trading_rlhf.accounting import CostModel
+from trading_rlhf.agent.critic import Critic
+from trading_rlhf.agent.policy import Policy
+from trading_rlhf.env import GateConfig, MarketTensors
+from trading_rlhf.types import Desk, RewardFn
+
+__all__ = [
+    "PpoConfig",
+    "Task",
+    "TrainConfig",
+    "Training",
+    "clip_each",
+    "named_parameters",
+    "start_training",
+    "step_members",
+]
+
+
+class PpoConfig(BaseModel):
+    """Settings of proximal policy optimisation; the others are shared with the gradient's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    learning_rate: float = Field(1e-3, gt=0, description="AdamW's, falling linearly.")
+    epochs: int = Field(10, ge=1, le=1000, description="Passes over each batch of rollouts.")
+    minibatch: int = Field(512, ge=1, description="Decisions per gradient step.")
+    clip: float = Field(0.2, gt=0, lt=1, description="Largest change of a probability that pays.")
+    target_kl: float = Field(
+        0.03, gt=0, description="A policy that has moved 1.5 times so far (KL) waits for new data."
+    )
+    gamma: float = Field(0.5, ge=0, le=1, description="Discount of the next bar's reward.")
+    gae_lambda: float = Field(0.95, ge=0, le=1, description="Weight of later advantages.")
+    initial_std: float = Field(
+        0.5, gt=0, le=5, description="Exploration at the start, as a share of the largest score."
+    )
+    entropy: float = Field(
+        0.0, ge=0, description="Weight of the exploration's entropy beside normalised advantages."
+    )
+    value_coefficient: float = Field(0.5, ge=0, description="Weight of the critic's loss.")
+    critic_hidden: int = Field(32, ge=4, le=1024, description="Width of the critic.")
+    orthogonal: bool = Field(
+        True, description="Orthogonal initial weights in a base policy's training."
+    )
+
+
+class TrainConfig(BaseModel):
+    """Settings of a training."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: Literal["apg", "ppo"] = Field(
+        "apg",
+        description="Analytic gradient through the market (apg), or proximal policy optimisation "
+        "on it as it is, with the desk's hard decisions (ppo).",
+    )
+    iterations: int = Field(250, ge=1, description="Batches of rollouts; apg: gradient steps.")
+    learning_rate: float = Field(3e-3, gt=0, description="apg: AdamW's, falling linearly.")
+    weight_decay: float = Field(
+        0.1, ge=0, description="Regularises the weights: AdamW's decoupled decay."
+    )
+    horizon: int = Field(24, ge=2, description="Bars of each rollout.")
+    batch: int = Field(48, ge=1, description="Rollouts per iteration.")
+    risk_aversion: float = Field(
+        5.0,
+        ge=0,
+        description="Weight of squared log growth: it makes the objective one of mean and variance.",
+    )
+    gradient_clip: float = Field(1.0, gt=0, description="Largest gradient norm of one policy.")
+    trust_region: float = Field(
+        0.5,
+        gt=0,
+        description="With an anchor: a policy stops changing once its targets differ from the "
+        "anchor's by more than this (mean sum of absolute weights).",
+    )
+    truncation: int | None = Field(
+        None, ge=1, description="apg: bars through which gradients flow; none is the whole rollout."
+    )
+    entropy: float = Field(
+        0.0, ge=0, description="apg: reward per unit of entropy of the goals, cash among them."
+    )
+    ppo: PpoConfig = Field(PpoConfig(), description="Settings of ppo alone.")
+
+    def rate(self, iteration: int) -> float:
+        """Learning rate of an iteration."""
+        full = self.learning_rate if self.method == "apg" else self.ppo.learning_rate
+        return full * (1.0 - iteration / self.iterations) + 1e-4
+
+
+@dataclass
+class Training:
+    """A training in progress; everything needed to go on is in here.
+
+    Attributes:
+        policy: S stacked policies.
+        optimizer: AdamW over them and the critic.
+        generator: draws the rollouts.
+        iteration: iterations done.
+        frozen: ``[S]`` policies that reached the trust region.
+        history: mean reward of each policy by iteration, ``[S]`` lists.
+        critic: what ppo learns beside the policy; None for apg.
+    """
+
+    policy: Policy
+    optimizer: torch.optim.AdamW
+    generator: torch.Generator
+    frozen: Tensor
+    iteration: int = 0
+    history: list[list[float]] = field(default_factory=list)
+    critic: Critic | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is trained on.
+
+    Attributes:
+        market: prices and features; money in float32.
+        costs: cost model.
+        reward_fn: what is maximised per step.
+        desk: probability of approval for each proposed trade; None executes everything.
+        gate: how the desk acts.
+        anchor: policy from which the trust region is measured, or None.
+        capital: equity at the start of a rollout (USD).
+    """
+
+    market: MarketTensors
+    costs: CostModel
+    reward_fn: RewardFn
+    desk: Desk | None
+    gate: GateConfig
+    anchor: Policy | None
+    capital: float
+
+
+def start_training(policy: Policy, config: TrainConfig, generator: torch.Generator) -> Training:
+    """Prepare a training of ``policy`` (changed in place)."""
+    critic = None
+    groups = [{"params": list(policy.parameters())}]
+    if config.method == "ppo":
+        critic = Critic(
+            policy.n_features,
+            config.ppo.critic_hidden,
+            policy.members,
+            config.ppo.initial_std,
+            generator,
+        )
+        groups.append({"params": list(critic.parameters()), "weight_decay": 0.0})
+    optimizer = torch.optim.AdamW(groups, lr=config.rate(0), weight_decay=config.weight_decay)
+    frozen = torch.zeros(policy.members, dtype=torch.bool)
+    return Training(policy, optimizer, generator, frozen, critic=critic)
+
+
+def named_parameters(training: Training) -> Iterator[tuple[str, nn.Parameter]]:
+    """All that is trained, the critic's under ``critic.``; each ``[S, rows, columns]``."""
+    yield from training.policy.named_parameters()
+    if training.critic is not None:
+        yield from training.critic.named_parameters(prefix="critic")
+
+
+def clip_each(training: Training, limit: float) -> None:
+    """Clip the gradient norm of every stacked policy, with its critic, by itself."""
+    gradients = [p.grad for _, p in named_parameters(training) if p.grad is not None]
+    norm = torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0).sqrt()
+    scale = (limit / (norm + 1e-9)).clamp(max=1.0)
+    for gradient in gradients:
+        gradient.mul_(scale.view(-1, 1, 1))
+
+
+def step_members(training: Training, resting: Tensor | None = None) -> None:
+    """Take a gradient step; members that are frozen or resting stay as they are.
+
+    Args:
+        training: with gradients.
+        resting: ``[S]`` bool, members whose averages of the gradient stay, too; None is nobody.
+    """
+    kept = [p for _, p in named_parameters(training)]
+    if resting is not None:
+        for parameter in kept.copy():
+            state = training.optimizer.state.get(parameter, {})
+            kept += [state[name] for name in ("exp_avg", "exp_avg_sq") if name in state]
+    before = [each.detach().clone() for each in kept]
+    training.optimizer.step()
+    still = training.frozen if resting is None else training.frozen | resting
+    if resting is None and not bool(still.any()):
+        return
+    rows = still.view(-1, 1, 1)
+    with torch.no_grad():
+        for each, old in zip(kept, before, strict=True):
+            each.copy_(torch.where(rows, old, each))
