@@ -112,6 +112,21 @@ def test_a_chunk_after_missing_bars_begins_before_them():
     assert passes(replace(case, market=market), chunk=14) == (2,)
 
 
+@pytest.mark.parametrize("size_at", ["close", "fill"])
+def test_orders_that_never_fill_are_no_turnover(size_at):
+    targets = np.full((2, 24, 2), 0.4)
+    targets[1, :, 0] = 0.0
+    case = calm(24, 2, targets)
+    fillable = case.market.fillable.clone()
+    fillable[1:, 1] = False
+    case = replace(case, market=replace(case.market, fillable=fillable))
+    compare(case, size_at, chunk=8)
+    table = market_table(case.market, case.costs, at_fill=size_at == "fill")
+    found = scan_sums(table, torch.tensor(targets), at_fill=size_at == "fill", chunk=8).sums
+    assert found["turnover"][1] == 0.0
+    assert found["turnover"][0] > 0.4
+
+
 def test_ruin_in_one_chunk_ends_the_account_in_all_later_ones():
     targets = np.full((2, 24, 2), 0.4)
     case = calm(24, 2, targets)

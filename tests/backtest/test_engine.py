@@ -87,12 +87,33 @@ def test_the_callers_targets_are_left_alone(bars):
     np.testing.assert_array_equal(targets, before)
 
 
+@pytest.mark.parametrize("size_at", ["close", "fill"])
+@pytest.mark.parametrize("engine", ["auto", "reference"])
+def test_orders_that_never_fill_are_no_turnover(size_at, engine):
+    bars = random_bars(8, n_bars=30)
+    tradable = np.ones(bars.shape, dtype=bool)
+    tradable[1:, 1] = False
+    halted = replace(bars, tradable=tradable)
+    targets = np.zeros(bars.shape)
+    targets[:, 1] = 0.4
+    result = run_backtest(halted, targets, size_at=size_at, keep="measures", engine=engine)
+    assert result.engine.startswith("compiled" if engine == "auto" else "torch")
+    assert result.measures["turnover"][0] == 0.0
+    assert result.measures["cost"][0] == 0.0
+    targets[0, 0] = 0.3
+    targets[1:, 0] = np.nan
+    result = run_backtest(halted, targets, size_at=size_at, keep="measures", engine=engine)
+    opens = 1.0 if size_at == "fill" else bars.fill_price[1, 0] / bars.close[0, 0]
+    per_bar = result.measures["turnover"][0] * (len(bars.dates) - 1)
+    assert per_bar == pytest.approx(0.3 * opens, rel=1e-12)
+
+
 def test_measures_by_hand():
     equity = torch.tensor([[1.0, 1.1, 1.1, 0.88, 0.968]], dtype=torch.float64)
     held = torch.tensor([[[0.0], [0.5], [0.0], [-1.0], [0.6]]], dtype=torch.float64)
-    traded = torch.tensor([[[0.5], [-0.5], [-1.0], [1.6], [0.0]]], dtype=torch.float64)
+    filled = torch.tensor([[[0.0], [0.5], [-0.5], [-1.0], [1.6]]], dtype=torch.float64)
     costs = CostModel(commission_bps=0.0, half_spread_bps=5.0, slippage_bps=5.0)
-    found = measure(equity, held, traded, costs).iloc[0]
+    found = measure(equity, held, filled, costs).iloc[0]
     returns = np.array([0.1, 0.0, -0.2, 0.1])
     expected = {
         "total_return": -0.032,

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from tests.backtest.market_draws import draw
 from trading_rlhf.accounting import CostModel
-from trading_rlhf.agent import Policy, PolicyConfig, walk
+from trading_rlhf.agent import Policy, PolicyConfig, Walk, walk
 from trading_rlhf.backtest import run_backtest
 from trading_rlhf.backtest.gated import gated_backtest
 from trading_rlhf.env import GateConfig, MarketTensors, advance
+from trading_rlhf.env.dynamics import trade_session
 from trading_rlhf.errors import AccountingError
 from trading_rlhf.reward import ModelDesk, RewardModel
 from trading_rlhf.types import Desk
@@ -108,9 +109,18 @@ def check_equal(case: Case, gate: GateConfig, start, policy=None, **desks) -> to
     torch.testing.assert_close(found.bars.approval, expected, rtol=0, atol=1e-7, equal_nan=True)
     size = torch.where(walked.shown, (walked.target - walked.held).abs(), 0.0).sum((0, -1))
     torch.testing.assert_close(found.notional, size, rtol=0, atol=1e-9)
-    torch.testing.assert_close(found.turnover, walked.executed.abs().sum((0, -1)))
+    torch.testing.assert_close(found.turnover, filled(case, walked))
     assert torch.equal(found.shown, walked.shown.sum((0, -1)))
     return found.shown
+
+
+def filled(case: Case, walked: Walk) -> torch.Tensor:
+    """Sums of absolute fills ``[S, B]`` of a walk."""
+    sessions = [
+        trade_session(case.market, t, held, case.costs, change=change)
+        for t, held, change in zip(walked.t, walked.held, walked.executed, strict=True)
+    ]
+    return torch.stack([session.filled.abs().sum(-1) for session in sessions]).sum(0)
 
 
 gates = st.builds(

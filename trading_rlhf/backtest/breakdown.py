@@ -140,7 +140,7 @@ def split_table(
     labels: npt.ArrayLike,
     equity: FloatArray,
     weights: FloatArray,
-    traded: FloatArray,
+    filled: FloatArray,
     costs: FloatArray,
     bars_per_year: float,
     name: str,
@@ -151,7 +151,7 @@ def split_table(
         labels: ``[T]``, one for each bar; the first bar has no return and is left out.
         equity: ``[B, T]``.
         weights: ``[B, T, N]`` at the close (fraction of equity).
-        traded: ``[B, T, N]`` ordered at the close (fraction of equity).
+        filled: ``[B, T, N]`` filled in each session (fraction of equity at the fill).
         costs: ``[B, T]`` of trades (fraction of equity).
         bars_per_year: bars in a year.
         name: of the label's index level.
@@ -163,7 +163,7 @@ def split_table(
     codes, groups = pd.factorize(np.asarray(labels)[1:], sort=True)
     returns = per_bar_returns(torch.as_tensor(equity))
     gross = torch.as_tensor(np.abs(weights[:, 1:]).sum(-1))
-    ordered = torch.as_tensor(np.abs(traded[:, :-1]).sum(-1))
+    turned = torch.as_tensor(np.abs(filled[:, 1:]).sum(-1))
     paid = torch.as_tensor(costs[:, 1:])
     parts = {}
     for code, group in enumerate(groups):
@@ -180,7 +180,7 @@ def split_table(
             "sharpe": sharpe_ratio(part, bars_per_year) if some else none,
             "sortino": sortino_ratio(part, bars_per_year),
             "max_drawdown": max_drawdown(curve),
-            "turnover": ordered[:, chosen].mean(-1),
+            "turnover": turned[:, chosen].mean(-1),
             "cost": paid[:, chosen].mean(-1) * bars_per_year,
             "exposure": gross[:, chosen].mean(-1),
             "hit_rate": hit_rate(part, gross[:, chosen] > 1e-9),

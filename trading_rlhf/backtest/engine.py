@@ -180,9 +180,9 @@ class _Run:
             rules.market, targets.double(), rules.costs, at_fill=self.at_fill,
             max_gross=self.max_gross, equity_usd=rules.equity_usd, delay=rules.delay,
         )  # fmt: skip
-        equity, weights, traded, _, paid = paths
+        equity, weights, _, filled, paid = paths
         table = measure(
-            equity, weights, traded, rules.costs, paid=paid, bars_per_year=rules.bars.bars_per_year
+            equity, weights, filled, rules.costs, paid=paid, bars_per_year=rules.bars.bars_per_year
         )
         n_curves = 0 if self.keep == "measures" else len(equity)
         n_paths = len(equity) if self.keep == "paths" else 0

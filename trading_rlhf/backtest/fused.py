@@ -68,7 +68,7 @@ def run_fused(
         keep_paths: return weights, orders, nights and costs.
     """
     # numba takes half a second to load, which every command would pay.
-    from trading_rlhf.backtest.kernels_cpu import COLUMNS, fused_backtest
+    from trading_rlhf.backtest.kernels_cpu import COLUMNS, fused_backtest, padded_table
 
     n_strategies, n_bars, n_assets = targets.shape
     curves, paths = n_strategies * keep_equity, n_strategies * keep_paths
@@ -78,7 +78,7 @@ def run_fused(
     nights, costs = np.ones((paths, n_bars)), np.zeros((paths, n_bars))
     limit = math.inf if max_gross is None else max_gross
     fused_backtest(
-        table, np.ascontiguousarray(targets), at_fill, limit,
+        padded_table(table), np.ascontiguousarray(targets), at_fill, limit,
         results, equity, weights, traded, nights, costs,
     )  # fmt: skip
     sums = dict(zip(COLUMNS, results.T, strict=True))

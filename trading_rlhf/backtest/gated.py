@@ -22,6 +22,7 @@ from trading_rlhf.accounting import (
 from trading_rlhf.agent import Policy, Walk, walk
 from trading_rlhf.backtest.fused import fuses, market_table
 from trading_rlhf.env import GateConfig, MarketTensors
+from trading_rlhf.env.dynamics import trade_session
 from trading_rlhf.errors import AccountingError
 from trading_rlhf.reward import ModelDesk, RewardModel
 from trading_rlhf.types import Desk
@@ -62,7 +63,8 @@ class GatedBacktest:
 
     Attributes:
         equity: ``[S, B, K + 1]`` marked at the close, starts at 1.0.
-        turnover: ``[S, B]`` sum of absolute orders (fraction of equity).
+        turnover: ``[S, B]`` sum of absolute fills (fraction of equity at the fill); an order that
+            finds no price is no turnover.
         shown: ``[S, B]`` number of trades that were shown.
         notional: ``[S, B]`` sum of their sizes (fraction of equity).
         bars: what happened bar by bar, where it is kept.
@@ -166,7 +168,7 @@ def gated_backtest(
         model=_per_strategy(model, n_strategies), thresholds=bars,
         decider=_per_strategy(decider, n_strategies), capital=capital, generator=generator,
     )  # fmt: skip
-    return _of_walk(walked, keep_bars)
+    return _of_walk(walked, market, costs, capital, keep_bars)
 
 
 def _count(
@@ -212,13 +214,22 @@ def _per_strategy(desk: Desk | None, n_strategies: int) -> Desk | None:
     return desk
 
 
-def _of_walk(walked: Walk, keep_bars: bool) -> GatedBacktest:
+def _of_walk(
+    walked: Walk, market: MarketTensors, costs: CostModel, capital: float, keep_bars: bool
+) -> GatedBacktest:
     growth = walked.log_growth.permute(1, 2, 0).cumsum(-1).exp()
     equity = torch.cat([torch.ones_like(growth[..., :1]), growth], -1)
     size = (walked.target - walked.held).abs() * walked.shown
     bars = GatedBars(walked.held, walked.target, walked.shown, walked.executed, walked.approval)
+    turnover = torch.zeros_like(growth[..., 0])
+    for k, t in enumerate(walked.t):
+        usd = equity[..., k] * capital
+        session = trade_session(
+            market, t, walked.held[k], costs, change=walked.executed[k], equity=usd
+        )
+        turnover += session.filled.abs().sum(-1)
     return GatedBacktest(
-        equity, walked.executed.abs().sum((0, -1)), walked.shown.sum((0, -1)), size.sum((0, -1)),
+        equity, turnover, walked.shown.sum((0, -1)), size.sum((0, -1)),
         bars if keep_bars else None, f"torch walk on {equity.device.type}",
     )  # fmt: skip
 
@@ -239,6 +250,8 @@ def _compiled(
     # numba takes half a second to load, which every command would pay.
     import numba
 
+    from trading_rlhf.backtest.kernels_accounts import LANES
+    from trading_rlhf.backtest.kernels_cpu import padded_table
     from trading_rlhf.backtest.kernels_gated import GatedRules, gated_loop
 
     n_strategies, n_episodes = len(model[1]), len(start)
@@ -246,11 +259,12 @@ def _compiled(
     wanted = torch.empty((0, 0, 0)) if isinstance(policy, Policy) else policy
     sums, paths = _outcome(n_strategies, n_episodes, length, market.shape[1], keep_bars)
     rules = GatedRules(gate.min_trade, gate.cooldown, gate.resize_steps, max_gross)
+    table = padded_table(market_table(market, costs))
     # Fewer strategies side by side where there would be less blocks than threads.
     shares = max(numba.get_num_threads() // n_episodes, 1)
     gated_loop(
-        market_table(market, costs), _array(market.features, kind), market.fillable.numpy(),
-        start.numpy(), min(-(-n_strategies // shares), 32), _policy_table(policy, kind),
+        table, _array(market.features, kind), market.fillable.numpy(),
+        start.numpy(), min(-(-n_strategies // shares), LANES), _policy_table(policy, kind),
         _array(wanted, torch.float64), _desk_table(*model, kind), _desk_table(*decider, kind),
         rules, sums, paths,
     )  # fmt: skip

@@ -27,7 +27,7 @@ SUMS = (
 )  # fmt: skip
 """What is known of a chunk at its end, equity being 1 at its start: last, highest and lowest
 equity; largest drawdown; bars; mean, sum of squared deviations and sum of squared losses of
-returns; sums of turnover, costs and exposure; bars with profit and exposure, and with exposure;
+returns; sums of fills, costs and exposure; bars with profit and exposure, and with exposure;
 largest gross exposure wanted."""
 
 
@@ -157,17 +157,20 @@ def _session(
     gone = tl.load(sessions + t * 3 + 5)
     cost = _delist(held, lost + (t + 1) * ASSETS + column, there, gone)
     fills = tl.load(now, mask=there, other=0.0)
+    # What an order comes to at the fill.
+    grown = tl.load(now + 7 * ASSETS, mask=there, other=0.0)
     if AT_FILL:
         cost = cost / at_fill
-        opens = tl.load(now + 7 * ASSETS, mask=there, other=0.0)
-        position = held * opens / at_fill[:, None]
+        position = held * grown / at_fill[:, None]
         traded = fills * tl.where(wants == wants, wants - position, 0.0)
         position += traded
+        turn = tl.sum(tl.abs(traded), 1)
         unit = at_fill
     else:
         # Rates and gains of what does not fill are zero in the table.
         traded = change
         position = held + fills * change
+        turn = tl.sum(tl.abs(fills * grown * change), 1)
         unit = at_fill * 0.0 + 1.0
     rate = tl.load(now + 3 * ASSETS, mask=there, other=0.0)
     skew = tl.load(now + 4 * ASSETS, mask=there, other=0.0)
@@ -182,7 +185,8 @@ def _session(
     back = tl.where(solvent, back, -1.0)
     gross, net = tl.sum(tl.abs(held), 1), tl.sum(held, 1)
     paid = tl.where(night > -1.0, cost * unit / at_fill, 0.0)
-    return held, gross, net, back, tl.sum(tl.abs(change), 1), paid, wanted
+    turn = tl.where(night > -1.0, turn * unit / at_fill, 0.0)
+    return held, gross, net, back, turn, paid, wanted
 
 
 @_kernel

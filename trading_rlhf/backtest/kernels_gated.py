@@ -1,6 +1,6 @@
 """A backtest in which a reward model reads every trade: policy, desk and law in one loop.
 
-Up to thirty-two strategies go through the bars together, so that the law is the compiled backtest's
+Up to sixteen strategies go through the bars together, so that the law is the compiled backtest's
 own. Policy and reward model see weights in the precision of nets; money is counted in float64.
 """
 
@@ -10,28 +10,23 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from trading_rlhf.backtest.kernels_cpu import (
+from trading_rlhf.backtest.kernels_accounts import (
     EQUITY,
-    FAST,
     INVERSE,
     TURNOVER,
-    MarketTable,
     close,
+    compiled,
+    compiled_parallel,
+    inlined,
     new_accounts,
     pass_night,
-    settle,
-    trade,
 )
+from trading_rlhf.backtest.kernels_cpu import MarketTable, trade_own
 from trading_rlhf.backtest.kernels_nets import DeskTable, PolicyTable, approval, decide
 
 __all__ = ["GatedPaths", "GatedRules", "GatedSums", "gated_loop"]
 
 Array = npt.NDArray[Any]
-
-compiled = numba.njit(fastmath=FAST, error_model="numpy", cache=True)
-# Passing rows on counts references to each of them, which costs more than the work on a few assets.
-inlined = numba.njit(fastmath=FAST, error_model="numpy", inline="always")
-compiled_parallel = numba.njit(fastmath=FAST, error_model="numpy", cache=True, parallel=True)
 
 
 class GatedRules(NamedTuple):
@@ -56,7 +51,7 @@ class GatedSums(NamedTuple):
 
     Attributes:
         equity: ``[S, B, K + 1]``.
-        turnover: ``[S, B]`` sum of absolute orders (fraction of equity).
+        turnover: ``[S, B]`` sum of absolute fills (fraction of equity at the fill).
         shown: ``[S, B]`` number of trades that were shown.
         notional: ``[S, B]`` sum of their sizes (fraction of equity).
     """
@@ -124,11 +119,11 @@ def gated_loop(
     """Run S strategies through B episodes of K bars.
 
     Args:
-        table: market and costs of orders sized at the close.
+        table: market and costs of orders sized at the close, from ``padded_table``.
         features: ``[T, N, F]`` in the precision of nets.
         fillable: ``[T, N]`` bool, what may be judged.
         starts: ``[B]`` first decision bars.
-        width: strategies side by side, at most 32.
+        width: strategies side by side, at most 16.
         policy: the policies, or none.
         targets: ``[S, T, N]`` weights where there is no policy; NaN holds.
         model: reward models that filter what is shown, or none.
@@ -155,28 +150,29 @@ def run_block(
     sums: GatedSums, paths: GatedPaths,
 ) -> None:  # fmt: skip
     """Run the strategies from the first on, so many, through episode b: as ``gated_loop``."""
-    lane, worth, after, wants = new_accounts(features.shape[1])
+    lane, worth, wants = new_accounts(features.shape[1])
+    assets, lost, sessions = table
     resting = np.zeros((many, features.shape[1]), np.int64)
     desk = new_close(features, policy, model, decider)
     for k in range(sums.equity.shape[2] - 1):
-        t = start + k
+        t, was = start + k, k % 2
         for j in range(many):
             s = first + j
-            look(worth, lane, j, desk)
+            look(worth, was, lane, j, desk)
             want(features[t], policy, targets, s, t, desk)
             ask(features[t], fillable[t], model, s, resting[j], rules, desk)
             answer(features[t], decider, s, resting[j], rules, desk)
             note(desk, s, b, k, sums, paths)
             for n in range(len(desk.held)):
                 # A ruined account holds.
-                wants[n, j] = desk.passed[n] if lane[EQUITY + j] > 0.0 else np.nan
-        pass_night(lane, table.sessions[t + 1])
-        trade(table, t + 1, False, worth, wants, lane, after)
-        if settle(worth, wants, lane, rules.max_gross):
-            trade(table, t + 1, False, worth, wants, lane, after)
-        note_orders(worth, wants, lane, first, many, b, k, paths)
+                wants[j, n] = desk.passed[n] if lane[EQUITY + j] > 0.0 else np.nan
+        pass_night(lane, sessions, t + 1)
+        trade_own(
+            assets, lost, sessions, t + 1, many, features.shape[1], rules.max_gross, lane, worth,
+            wants, was,
+        )  # fmt: skip
+        note_orders(worth, was, wants, lane, first, many, b, k, paths)
         close(lane, False, 1.0 / (k + 1.0))
-        worth, after = after, worth
         note_accounts(lane, first, many, b, k, sums)
 
 
@@ -197,10 +193,10 @@ def new_close(features: Array, policy: PolicyTable, model: DeskTable, decider: D
 
 
 @inlined
-def look(worth: Array, lane: Array, j: int, desk: Close) -> None:
+def look(worth: Array, was: int, lane: Array, j: int, desk: Close) -> None:
     """Read what the account of a lane holds."""
     for n in range(len(desk.held)):
-        desk.held[n] = worth[n, j] * lane[INVERSE + j]
+        desk.held[n] = worth[was, j, n] * lane[INVERSE + j]
         # Nets are asked in float32, whatever their own precision.
         desk.seen[n] = np.float32(desk.held[n])
 
@@ -293,14 +289,14 @@ def note(desk: Close, s: int, b: int, k: int, sums: GatedSums, paths: GatedPaths
 
 @compiled
 def note_orders(
-    worth: Array, wants: Array, lane: Array, first: int, many: int, b: int, k: int,
+    worth: Array, was: int, wants: Array, lane: Array, first: int, many: int, b: int, k: int,
     paths: GatedPaths,
 ) -> None:  # fmt: skip
     """Write what was ordered, once it is settled."""
     if len(paths.executed):
         for j in range(many):
-            for n in range(len(worth)):
-                change = wants[n, j] - worth[n, j] * lane[INVERSE + j]
+            for n in range(paths.executed.shape[3]):
+                change = wants[j, n] - worth[was, j, n] * lane[INVERSE + j]
                 paths.executed[first + j, b, k, n] = change if change == change else 0.0
 
 

@@ -193,15 +193,15 @@ class BacktestResult:
             )
 
     def _split(self, labels: npt.ArrayLike, name: str) -> pd.DataFrame:
-        self._check_kept("equity", "weights", "traded", "costs")
+        self._check_kept("equity", "weights", "filled", "costs")
         year = self._conditions.bars.bars_per_year
-        return split_table(labels, self.equity, self.weights, self.traded, self.costs, year, name)
+        return split_table(labels, self.equity, self.weights, self.filled, self.costs, year, name)
 
 
 def measure(
     equity: Tensor,
     weights: Tensor,
-    traded: Tensor,
+    filled: Tensor,
     costs: CostModel,
     *,
     paid: Tensor | None = None,
@@ -212,21 +212,22 @@ def measure(
     Args:
         equity: ``[B, T]``.
         weights: ``[B, T, N]`` held at the close (fraction of equity).
-        traded: ``[B, T, N]`` ordered changes (fraction of equity).
+        filled: ``[B, T, N]`` what filled in each session (fraction of equity at the fill); an
+            order that finds no price is no turnover.
         costs: prices the turnover where ``paid`` is None.
         paid: ``[B, T]`` what trades cost in each session (fraction of equity).
         bars_per_year: bars in a year.
 
     Returns:
         One row per strategy: total_return, annual_return, volatility, sharpe, sortino,
-        max_drawdown, turnover (sum of absolute changes a bar), cost (fraction of equity a year),
+        max_drawdown, turnover (sum of absolute fills a bar), cost (fraction of equity a year),
         exposure (mean gross), hit_rate (share of bars with profit among bars with exposure).
     """
     returns = per_bar_returns(equity)
     exposed = weights[:, 1:].abs().sum(-1) > 1e-9
-    # Orders of the last bar fill nothing: there are as many trading bars as returns.
-    orders = traded[:, :-1]
-    cost = (costs.rate(orders) * orders.abs()).sum(-1) if paid is None else paid[:, 1:]
+    # Nothing fills in the first bar: there are as many trading sessions as returns.
+    fills = filled[:, 1:]
+    cost = (costs.rate(fills) * fills.abs()).sum(-1) if paid is None else paid[:, 1:]
     columns = {
         "total_return": total_return(equity),
         "annual_return": annual_return(equity, bars_per_year),
@@ -234,7 +235,7 @@ def measure(
         "sharpe": sharpe_ratio(returns, bars_per_year),
         "sortino": sortino_ratio(returns, bars_per_year),
         "max_drawdown": max_drawdown(equity),
-        "turnover": orders.abs().sum(-1).mean(-1),
+        "turnover": fills.abs().sum(-1).mean(-1),
         "cost": cost.mean(-1) * bars_per_year,
         "exposure": weights.abs().sum(-1).mean(-1),
         "hit_rate": hit_rate(returns, exposed),
