@@ -219,3 +219,15 @@ def test_the_same_seed_is_the_same_policy():
     one, same, other = (Policy(3, CONFIG, 1, generator(seed)) for seed in (1, 1, 2))
     assert torch.equal(one.hidden_weight, same.hidden_weight)
     assert not torch.equal(one.hidden_weight, other.hidden_weight)
+
+
+def test_a_plain_policy_decides_as_it_always_did():
+    """Stored policies mean the same: weights of a seed, and what they make of an input."""
+    features = torch.arange(12.0).view(1, 4, 3) / 6 - 1
+    held = torch.tensor([0.1, 0.2, 0.3, 0.0]).expand(2, 1, 4)
+    target = decide(Policy(3, CONFIG, 2, generator()), features, held).target
+    expected = [
+        [0.15679345, 0.19810157, 0.23584585, 0.08958019],
+        [0.14302082, 0.19237198, 0.24442927, 0.10874715],
+    ]
+    torch.testing.assert_close(target[:, 0], torch.tensor(expected), rtol=1e-5, atol=1e-6)
