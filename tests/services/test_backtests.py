@@ -13,6 +13,7 @@ import torch
 
 from tests.loop.sweep_runs import Inline
 from tests.services.tested_run import make_tested_run, silent, stage_of
+from trading_rlhf.accounting import ShareCommission
 from trading_rlhf.agent import Policy, walk
 from trading_rlhf.backtest import (
     count_trials,
@@ -22,7 +23,9 @@ from trading_rlhf.backtest import (
     sharpe_per_bar,
     shown_notional,
 )
+from trading_rlhf.backtest.labels import percent
 from trading_rlhf.cli import main
+from trading_rlhf.env import MarketTensors
 from trading_rlhf.errors import RunError
 from trading_rlhf.loop import (
     Context,
@@ -33,9 +36,14 @@ from trading_rlhf.loop import (
     run_sweep,
     undisturbed_walks,
 )
+from trading_rlhf.loop.approved import ApprovedArm
 from trading_rlhf.loop.placebo import placebo_walk, stored_placebos
+from trading_rlhf.loop.reporting import undisturbed_curves
 from trading_rlhf.reward import ModelDesk, RewardModel
+from trading_rlhf.services.backtest_approved import approved_sections
+from trading_rlhf.services.backtest_arms import run_arms
 from trading_rlhf.services.backtest_overfitting import overfitting_sentence
+from trading_rlhf.services.backtest_report import compare_run
 from trading_rlhf.services.backtest_view import backtest_view, read_backtest_page
 from trading_rlhf.services.backtests import backtest_run
 from trading_rlhf.services.runs import system_clock
@@ -256,6 +264,59 @@ def test_overfitting_needs_ten_strategies_on_these_bars(fresh: Path) -> None:
         found = re.match(r"PBO (0\.\d\d|1\.00) over 21 strategies", overfitting_sentence(context))
         assert found
         assert 0.1 < float(found[1]) < 0.9  # pure noise
+
+
+def test_buy_and_hold_keeps_to_the_runs_limit_and_account(fresh: Path) -> None:
+    with open_stage(stage_of(fresh, KEY)) as context:
+        stored = context.reward_model()
+        assert stored is not None
+        base, shaped = (context.policy(kind)[0] for kind in ("base", "shaped"))
+        by_share = context.config.costs.model_copy(update={"share_commission": ShareCommission()})
+        features = context.market.features.numpy()
+        market = MarketTensors.for_costs(context.bars, features, by_share)
+        curves = {}
+        for limit, equity in ((0.5, 1e6), (0.98, 1e6), (0.98, 2e3)):
+            policy = context.config.policy.model_copy(update={"max_gross": limit})
+            changed = {"policy": policy, "equity": equity, "costs": by_share}
+            config = context.config.model_copy(update=changed)
+            own = replace(context, config=config, market=market)
+            curve = undisturbed_curves(own, base, stored[0], shaped)["buy and hold"]
+            curves[limit, equity] = curve.iloc[-1] - 1.0
+            window = own.bars.window(own.test_bars.start, own.test_bars.stop)
+            hold = run_arms(own, window)[0]["buy and hold"].targets[0, 0]
+            assert hold.sum() == pytest.approx(limit)
+    assert curves[0.5, 1e6] / curves[0.98, 1e6] == pytest.approx(0.5 / 0.98, rel=1e-3)
+    # A minimum of a dollar an order weighs on a small account.
+    assert curves[0.98, 1e6] - curves[0.98, 2e3] == pytest.approx(4 / 2e3, rel=0.6)
+
+
+@pytest.mark.parametrize("last", [100, 20, None])
+def test_what_was_approved_is_measured_from_its_first_trade(
+    fresh: Path, monkeypatch: pytest.MonkeyPatch, last: int | None
+) -> None:
+    """Before it the arm is in cash, which would be compared with other arms' profits."""
+    with open_stage(stage_of(fresh, KEY)) as context:
+        targets = np.full((len(context.test_bars), context.bars.shape[1]), np.nan)
+        if last is not None:
+            targets[-last, 0] = 0.5
+        arm = ApprovedArm(targets, 60, 30, "simulated", "only what was approved", "30 of 60.")
+        monkeypatch.setattr("trading_rlhf.services.backtest_arms.approved_arm", lambda *_: arm)
+        compared = compare_run(context, silent)
+        (section,) = approved_sections(context, compared)
+    if last is None:
+        assert section.lines == ["Nothing was approved, so this arm holds cash throughout."]
+        return
+    first = compared.result.dates[-last].date()
+    assert section.lines[0].startswith(f"Approved trades begin on {first}, {last - 1} bars before")
+    figures = section.parts[0].frame
+    total = compared.measures.loc["approved only", "total_return"]
+    assert figures.loc["approved only", "Total return"] == percent(total)
+    hold = compared.equity["buy and hold"]
+    since = percent(hold.iloc[-1] / hold.iloc[-last] - 1.0)
+    assert figures.loc["buy and hold", "Total return"] == since
+    assert len(section.parts) == (2 if last == 100 else 1)
+    if last == 100:
+        assert section.parts[1].frame.index[0] == "approved only against buy and hold"
 
 
 def test_a_placebo_of_older_answers_is_no_arm(fresh: Path) -> None:

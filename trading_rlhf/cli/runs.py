@@ -218,8 +218,8 @@ def backtest(
         weights: CSV file with a date column and one column per symbol, instead of a run.
         data: bars for the weights: a bundled sample or a file.
         nan_holds: an empty weight holds the position.
-        frontier: also try other thresholds of the filter, for approval against profit; each one
-            counts as a trial.
+        frontier: also try other thresholds of the filter, and other prices and target approvals of
+            shaping, for approval against profit; each one counts as a trial.
         sweep: YAML grid, such as "train.iterations: [50, 250]" and "seeds: 5"; a base policy is
             trained and tested under each; started again, it goes on where it was killed.
         ray: sweep over Ray: "local", or the address of a cluster.

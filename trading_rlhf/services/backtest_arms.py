@@ -21,7 +21,7 @@ from trading_rlhf.loop import (
 from trading_rlhf.market import Bars
 from trading_rlhf.types import FloatArray, JsonDict
 
-__all__ = ["PAIRS", "RunArm", "main_arm", "run_arms"]
+__all__ = ["APPROVED", "PAIRS", "RunArm", "main_arm", "run_arms"]
 
 HOLD, RAW, FILTERED = "buy and hold", "raw policy", "model filter"
 SHAPED, PLACEBO, APPROVED = "shaped + filter", "placebo", "approved only"

@@ -31,6 +31,7 @@ from trading_rlhf.backtest.labels import percent
 from trading_rlhf.env import cut_market
 from trading_rlhf.loop import Context
 from trading_rlhf.market import Bars, survivorship_note
+from trading_rlhf.services.backtest_approved import approved_sections
 from trading_rlhf.services.backtest_arms import PAIRS, RunArm, main_arm, run_arms
 from trading_rlhf.services.backtest_frontier import Frontiers, frontier_section
 from trading_rlhf.services.backtest_overfitting import overfitting_sentence
@@ -91,6 +92,7 @@ def write_run_report(
         warnings=_warnings(context),
         sections=[
             *arm_sections(compared),
+            *approved_sections(context, compared),
             frontier_section(context, frontiers),
             *people_sections(context),
         ],
