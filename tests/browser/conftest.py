@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.services.desk_run import PASSWORD, DeskRun, make_proposal, make_run
 from tests.services.desk_server import serve
@@ -25,7 +25,16 @@ FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 ]
-TIMEOUT_MS = 20_000
+# Passed only by a page that will never come: a busy machine may take ten times as long as usual.
+TIMEOUT_MS = 90_000
+
+# A busy browser hears keys only a while after it has drawn the buttons that they belong to.
+DRAWN = """() =>
+    document.querySelector("[data-testid=stApp]")?.dataset.testScriptState === "notRunning"
+    && (!document.querySelector(".rv-head")
+        || document.querySelectorAll("[class*=st-key-approve-]").length === 1
+        && window.hotkeys.getAllKeyCodes().some(key => key.shortcut === "a"))"""
+NEXT_FRAME = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
 
 
 @dataclass(frozen=True)
@@ -70,20 +79,38 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def window(chromium: Browser) -> BrowserContext:
+    """One window for all tests: it need not fetch and compile the scripts of the page again."""
+    context = chromium.new_context()
+    context.set_default_timeout(TIMEOUT_MS)
+    return context
+
+
 @pytest.fixture
-def open_tab(chromium: Browser) -> Iterator[Callable[..., Page]]:
-    """Open a fresh browser without cookies, of a desktop's size unless told otherwise."""
-    contexts = []
+def open_tab(window: BrowserContext) -> Iterator[Callable[..., Page]]:
+    """Open a tab without cookies, of a desktop's size unless told otherwise."""
 
     def open_one(width: int = 1280, height: int = 800) -> Page:
-        context = chromium.new_context(viewport={"width": width, "height": height})
-        context.set_default_timeout(TIMEOUT_MS)
-        contexts.append(context)
-        return context.new_page()
+        page = window.new_page()
+        page.set_viewport_size({"width": width, "height": height})
+        return page
 
+    window.clear_cookies()
     yield open_one
-    for context in contexts:
-        context.close()
+    for page in window.pages:
+        page.close()
+
+
+def wait_until_drawn(page: Page) -> None:
+    """Wait until all is sent, the buttons before are gone and those that stand there hear keys."""
+    page.wait_for_function(DRAWN)
+    page.evaluate(NEXT_FRAME)
+
+
+@pytest.fixture
+def drawn() -> Callable[[Page], None]:
+    return wait_until_drawn
 
 
 @pytest.fixture
@@ -91,11 +118,29 @@ def press() -> Callable[[Page, str], None]:
     """Press a key outside of every field and wait until the next trade stands there."""
 
     def do(page: Page, key: str) -> None:
+        wait_until_drawn(page)
         before = page.locator(".rv-side").text_content() or ""
         page.keyboard.press(key)
         expect(page.locator(".rv-side")).not_to_have_text(before)
+        wait_until_drawn(page)
 
     return do
+
+
+@pytest.fixture
+def received() -> Callable[[Page], list[str]]:
+    """Collect what the server sends to a page, from its first request on."""
+
+    def collect(page: Page) -> list[str]:
+        frames: list[str] = []
+
+        def note(data: str | bytes) -> None:
+            frames.append(data if isinstance(data, str) else data.decode("utf-8", "replace"))
+
+        page.on("websocket", lambda socket: socket.on("framereceived", note))
+        return frames
+
+    return collect
 
 
 @pytest.fixture
@@ -110,6 +155,7 @@ def log_in() -> Callable[..., Page]:
         if password == PASSWORD:
             page.locator(".rv-head h1").wait_for()
             page.locator(".js-plotly-plot .main-svg").first.wait_for()
+            wait_until_drawn(page)
         return page
 
     return do

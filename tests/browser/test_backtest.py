@@ -25,7 +25,7 @@ def backtested(desk: Any) -> Iterator[Any]:
 
 
 def test_the_backtest_is_drawn_and_nothing_comes_from_elsewhere(
-    backtested: Any, open_tab: Tab, log_in: Tab, tmp_path: Path
+    backtested: Any, open_tab: Tab, log_in: Tab, drawn: Callable[[Page], None], tmp_path: Path
 ) -> None:
     backtested.account("tom")
     page, foreign, errors = open_tab(), [], []
@@ -36,15 +36,14 @@ def test_the_backtest_is_drawn_and_nothing_comes_from_elsewhere(
     page.get_by_role("link", name="Backtest").click()
     expect(page.get_by_role("heading", name="Backtest of desk on us4")).to_be_visible()
     expect(page.get_by_text("Is it luck? DSR")).to_be_visible()
-    curves = page.locator(".js-plotly-plot .scatterlayer path.js-line")
-    curves.first.wait_for()
     # Four arms, each above as equity and below as drawdown.
-    assert curves.count() == 8
+    expect(page.locator(".js-plotly-plot .scatterlayer path.js-line")).to_have_count(8)
     page.get_by_text("Trades", exact=True).click()
     expect(page.locator(".updatemenu-header").first).to_be_visible()
     expect(page.get_by_text("Orders and closings")).to_be_visible()
     page.get_by_text("Month by month", exact=True).click()
     expect(page.locator(".heatmaplayer")).to_have_count(1)
+    drawn(page)
     page.screenshot(path=tmp_path / "backtest.png")
     with page.expect_download() as download:
         page.get_by_role("button", name="Download as one file").click()

@@ -16,6 +16,12 @@ pytestmark = pytest.mark.browser
 
 Tab = Callable[..., Page]
 ATTACK = '<script>window.hacked=1</script><img src=x onerror="window.hacked=1">'
+# Done when an image asked for later has failed, and so any of the attack before it.
+FAILED_IMAGE = "new Promise(done => { const i = new Image(); i.onerror = done; i.src = 'x'; })"
+# Both before the page can hear of either, however slow the machine.
+PRESS_TWICE = """key => { for (const _ of [1, 2]) for (const kind of ["keydown", "keyup"])
+    document.body.dispatchEvent(
+        new KeyboardEvent(kind, {key, code: "Key" + key.toUpperCase(), bubbles: true})); }"""
 
 
 def headline(page: Page) -> str:
@@ -71,24 +77,22 @@ def test_a_whole_session(desk: Any, open_tab: Tab, log_in: Tab, press: Any) -> N
     expect(page.get_by_role("link", name="Log in")).to_be_visible()
 
 
-def test_resizing_by_keys(desk: Any, open_tab: Tab, log_in: Tab, press: Any) -> None:
+def test_resizing_by_keys(
+    desk: Any, open_tab: Tab, log_in: Tab, press: Any, drawn: Callable[[Page], None]
+) -> None:
     bo = desk.account("bo")
     page = log_in(open_tab(), desk, "bo")
-    page.keyboard.press("w")
-    expect(page.get_by_text("50% of the proposed trade")).to_be_visible()
-    page.get_by_role("button", name="quarter", exact=False).first.wait_for()
-    page.keyboard.press("1")
-    expect(page.get_by_text("25% of the proposed trade")).to_be_visible()
-    page.keyboard.press("Escape")
-    expect(page.get_by_text("Portfolio, % of equity")).to_be_visible()
-    # A page that is being replaced still has its buttons, whose keys nobody hears any more.
-    quarter = page.get_by_role("button", name="quarter", exact=False)
-    expect(quarter).to_have_count(0)
-    page.keyboard.press("w")
-    expect(page.get_by_text("50% of the proposed trade")).to_be_visible()
-    quarter.wait_for()
-    page.keyboard.press("3")
-    expect(page.get_by_text("75% of the proposed trade")).to_be_visible()
+    for key, words in (
+        ("w", "50% of the proposed trade"),
+        ("1", "25% of the proposed trade"),
+        ("Escape", "Portfolio, % of equity"),
+        ("w", "50% of the proposed trade"),
+        ("3", "75% of the proposed trade"),
+    ):
+        page.keyboard.press(key)
+        expect(page.get_by_text(words)).to_be_visible()
+        # A page that is being replaced still has its buttons, whose keys nobody hears any more.
+        drawn(page)
     press(page, "w")
     (event,) = desk.answers(bo)
     assert event.payload["verdict"] == "resize"
@@ -99,22 +103,25 @@ def test_a_doubled_press_never_answers_a_trade_that_was_not_looked_at(
 ) -> None:
     lea = desk.account("lea")
     page = log_in(open_tab(), desk, "lea")
-    page.keyboard.press("a")
-    press(page, "a")
-    page.wait_for_timeout(1500)
-    assert len(desk.answers(lea)) == 1
+    before = page.locator(".rv-side").text_content() or ""
+    page.evaluate(PRESS_TWICE, "a")
+    expect(page.locator(".rv-side")).not_to_have_text(before)
+    # The server takes one after the other: with this answer, all that came before it are there.
+    press(page, "x")
+    assert [e.payload["verdict"] for e in desk.answers(lea)] == ["approve", "reject"]
 
 
 def test_who_types_while_the_next_trade_arrives_goes_on_typing(
-    desk: Any, open_tab: Tab, log_in: Tab
+    desk: Any, open_tab: Tab, log_in: Tab, press: Any
 ) -> None:
     max_ = desk.account("max")
     page = log_in(open_tab(), desk, "max")
     page.keyboard.press("a")
     page.get_by_label("Note").focus()
     page.keyboard.type("a x a x a x a x", delay=60)
-    page.wait_for_timeout(1000)
-    assert len(desk.answers(max_)) == 1
+    page.locator(".rv-head h1").click()
+    press(page, "s")
+    assert [e.payload["verdict"] for e in desk.answers(max_)] == ["approve", "cannot_tell"]
 
 
 def test_a_script_in_a_note_is_text(desk: Any, open_tab: Tab, log_in: Tab, press: Any) -> None:
@@ -123,18 +130,24 @@ def test_a_script_in_a_note_is_text(desk: Any, open_tab: Tab, log_in: Tab, press
     page.get_by_label("Note").fill(ATTACK)
     page.get_by_role("button", name="Reject").click()
     expect(page.locator(".rv-last")).to_contain_text(ATTACK)
-    page.wait_for_timeout(500)
+    page.evaluate(FAILED_IMAGE)
     assert page.evaluate("window.hacked") is None
 
 
 def test_an_answer_after_the_deadline_is_refused_and_the_note_stays(
     desk: Any, open_tab: Tab, log_in: Tab
 ) -> None:
-    dee = desk.account("dee")
-    soon = system_clock() + timedelta(seconds=8)
     bars = desk.run.bars
-    desk.add(make_proposal(bars, 2500, "IBM", "live", target=0.1, expires_at=soon))
-    page = log_in(open_tab(), desk, "dee")
+    # A busy machine may need longer than that to log somebody in.
+    for seconds in (5, 20, 80):
+        dee, page = desk.account(f"dee{seconds}"), open_tab()
+        page.context.clear_cookies()
+        soon = system_clock() + timedelta(seconds=seconds)
+        bar = 2500 + seconds
+        desk.add(make_proposal(bars, bar, "IBM", "live", target=0.1, expires_at=soon))
+        log_in(page, desk, f"dee{seconds}")
+        if "IBM" in headline(page):
+            break
     assert "IBM" in headline(page)
     page.get_by_label("Note").fill("written for nothing?")
     while system_clock() < soon + timedelta(seconds=1):

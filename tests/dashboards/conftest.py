@@ -51,4 +51,4 @@ def logged_in(desk_run: DeskRun, monkeypatch: pytest.MonkeyPatch) -> AccessServi
 
 @pytest.fixture
 def open_page(desk_run: DeskRun) -> Callable[[str], AppTest]:
-    return lambda name: AppTest.from_file(str(PAGES / name), default_timeout=30).run()
+    return lambda name: AppTest.from_file(str(PAGES / name), default_timeout=120).run()

@@ -48,7 +48,7 @@ class Browser:
         data = None if form is None else urllib.parse.urlencode(form).encode()
         request = urllib.request.Request(self.url + path, data, headers or {})
         try:
-            with self.opener.open(request, timeout=30) as reply:
+            with self.opener.open(request, timeout=120) as reply:
                 return Reply(reply.status, reply.headers, reply.read().decode())
         except urllib.error.HTTPError as error:
             with error:
@@ -199,7 +199,7 @@ def test_a_missing_run_ends_the_server_with_one_sentence(tmp_path: Path, keys: S
         },
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
     assert done.returncode == 1
     assert done.stderr.startswith("The dashboard cannot start: a run directory must hold config")

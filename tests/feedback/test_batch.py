@@ -64,9 +64,10 @@ def test_the_desk_is_quick_with_many_items(desk, store, ann, proposal):
     import time
 
     def seconds(work):
-        start = time.perf_counter()
+        # Of the processor: other processes on a busy machine do not lengthen it.
+        start = time.process_time()
         work()
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     made = [proposal(n % 500, id=f"p{n}") for n in range(10_000)]
     (robot,) = robots(store, 1)

@@ -7,7 +7,7 @@ from collections import Counter
 from trading_rlhf.feedback import ReviewDesk
 from trading_rlhf.store import read_events, verify, write_head
 
-ANSWERS = 100
+ANSWERS = 50
 
 WORKER = """
 import sys
@@ -87,7 +87,7 @@ def test_a_process_killed_in_a_transaction_leaves_nothing(
     head = path.with_name("audit_head.json")
     write_head(store, head)
     worker = start(DYING, path, audit_key.decode(), ann)
-    out, _ = worker.communicate(timeout=60)
+    out, _ = worker.communicate(timeout=240)
     assert out == "stored, not committed\n"
     assert worker.returncode == -9
 

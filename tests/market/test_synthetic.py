@@ -88,9 +88,10 @@ def test_arrays_are_read_only(market):
 
 
 def test_it_takes_less_than_a_second():
-    start = time.perf_counter()
+    # Time of the processor, which other processes on a busy machine do not lengthen.
+    start = time.process_time()
     planted_market(np.random.default_rng(0))
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 1.0
 
 
 @pytest.mark.parametrize("size", [(1, 20), (100, 0), (10**6, 2)])

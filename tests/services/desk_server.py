@@ -14,7 +14,7 @@ from trading_rlhf.services.secrets import Secrets
 
 __all__ = ["serve"]
 
-_START_SECONDS = 60
+_START_SECONDS = 180
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def serve(run_dir: Path, secrets: Secrets, log: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=60)
 
 
 def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
@@ -51,7 +51,7 @@ def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
         if process.poll() is not None:
             break
         try:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
             connection.request("GET", "/auth/login")
             connection.getresponse().read()
             connection.close()
