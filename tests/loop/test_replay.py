@@ -84,7 +84,7 @@ def test_one_asset_whose_answers_are_all_alike(tmp_path: Path) -> None:
     columns = [getattr(bars, name)[:, :1] for name in names]
     path = tmp_path / "one.parquet"
     write_bars(Bars(bars.dates, bars.symbols[:1], *columns), path)
-    config = read_config(None, {**SMALL, "data": str(path)})
+    config = read_config(None, {**SHORT, "data": str(path)})
     summary = run_demo(tmp_path / "run", config, KEY, SettableClock(present), silent)
     assert summary["reward_model"]["auc"] is None
     assert summary["reward_model"]["tested_on"] > 0
