@@ -66,7 +66,10 @@ def test_a_reviewer_sees_one_trade_and_five_keys(open_page: OpenPage) -> None:
 @pytest.mark.usefixtures("logged_in")
 def test_the_reasons_are_said_and_add_up(open_page: OpenPage) -> None:
     page = html(open_page(PAGE))
-    assert "Buys MSFT: 60-day trend +1.8 sd, holds less than usual; held back by its cost." in page
+    assert (
+        "Buys MSFT: 60-day trend +1.8 sd, holds less than usual; held back by cost and caution."
+        in page
+    )
     assert "Why the agent wants +4.40% of equity" in page
     assert "trades most like it" not in page
     parts = [float(part) for part in re.findall(r">([+-][0-9.]+)%</span>", page)]

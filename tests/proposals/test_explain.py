@@ -229,7 +229,7 @@ CALM = reason("20-day volatility", -1.2, 0.02)
     [
         (
             1, (TREND, CALM), 0.0, 0.0, -0.03,
-            "60-day trend +1.8 sd, 20-day volatility low; held back by its cost",
+            "60-day trend +1.8 sd, 20-day volatility low; held back by cost and caution",
         ),
         (1, (TREND, CALM), 0.0, 0.0, -0.001, "60-day trend +1.8 sd, 20-day volatility low"),
         (1, (reason("5-day move", -2.0, 0.05),), 0.004, 0.0, 0.0, "5-day move -2.0 sd"),
@@ -239,7 +239,7 @@ CALM = reason("20-day volatility", -1.2, 0.02)
         ),
         (
             -1, (), -0.03, 0.02, 0.018,
-            "other assets stronger; held back by how little is held and its cost",
+            "other assets stronger; held back by how little is held, cost and caution",
         ),
         (1, (reason("volume", 0.2, 0.01),), 0.02, 0.0, 0.0,
          "other assets weaker, volume near its mean"),

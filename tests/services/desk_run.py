@@ -73,7 +73,7 @@ def make_proposal(
             restraint=-0.3 * change,
             residual=1e-12,
             sentence=f"60-day trend {1.8 * side:+.1f} sd, holds {'less' if side > 0 else 'more'} "
-            "than usual; held back by its cost",
+            "than usual; held back by cost and caution",
         ),
     )
     return replace(proposal, **changes)  # type: ignore[arg-type]

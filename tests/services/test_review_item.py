@@ -174,7 +174,7 @@ def test_the_rows_add_up_to_the_trade(bars: Bars) -> None:
         ("20-day volatility", "-0.4 sd", "-1.10%", False),
         ("all other signals", "", "+0.22%", True),
         ("what is held", "", "+2.20%", True),
-        ("held back by cost", "", "-1.32%", False),
+        ("cost and caution", "", "-1.32%", False),
     ]
     assert item.total == "+4.40%"
     assert sum(float(row.amount.rstrip("%")) for row in item.reasons) == pytest.approx(4.4)
@@ -183,7 +183,7 @@ def test_the_rows_add_up_to_the_trade(bars: Bars) -> None:
 
 def test_a_sale_is_said_under_the_name_that_may_be_shown(bars: Bars) -> None:
     live = make_proposal(bars, 2400, "IBM", "live", target=0.12)
-    said = "60-day trend -1.8 sd, holds more than usual; held back by its cost."
+    said = "60-day trend -1.8 sd, holds more than usual; held back by cost and caution."
     assert item_of(bars, live).why == f"Sells IBM: {said}"
     assert item_of(bars, live).total == "-6.00%"
     hidden = item_of(bars, make_proposal(bars, 1600, "GOOG", target=0.0))
@@ -194,7 +194,7 @@ def test_parts_that_print_as_nothing_are_left_out(bars: Bars) -> None:
     proposal = make_proposal(bars, 1600, "IBM", target=0.12)
     small = Explanation(1e-5, -1e-6, 0.0, -0.06, 0.0, "nothing")
     labels = [row.label for row in item_of(bars, replace(proposal, explanation=small)).reasons]
-    assert labels[3:] == ["held back by cost"]
+    assert labels[3:] == ["cost and caution"]
 
 
 def test_the_part_of_the_last_bar_is_said_where_it_differs(bars: Bars) -> None:

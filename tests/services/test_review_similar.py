@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from tests.services.desk_run import PASSWORD, DeskRun, make_proposal
-from trading_rlhf.feedback import Account, ReviewDesk, create_account
+from trading_rlhf.feedback import Account, Answer, ReviewDesk, create_account
 from trading_rlhf.market import Bars
 from trading_rlhf.proposals import Proposal
 from trading_rlhf.services.review import ReviewService
+from trading_rlhf.services.review_similar import similar_to
 from trading_rlhf.services.review_views import ReviewItem
 from trading_rlhf.store import open_store
 from trading_rlhf.types import Clock
@@ -167,3 +168,29 @@ def test_answers_with_hindsight_are_not_shown(
     service.submit(desk_run.ana.id, show(service, desk_run, early.id), "reject")
     verdicts = [one.verdict for one in show(service, desk_run, new.id).similar]
     assert verdicts == ["Could not tell"]
+
+
+def test_an_answer_of_others_counts_only_when_it_may(desk_run: DeskRun, clock: Any) -> None:
+    """Neither before one's own answer, nor for the random share, nor from whoever is no judge."""
+    asked, earlier = desk_run.proposals[0], old_trades(desk_run.bars, clock)[0]
+    own = Answer(
+        "answer-1", earlier.id, "ana", "verdict", "reject", None, None, (), 5.0, clock(),
+        simulated=False, certified=True, hindsight=False, note_hash=None,
+    )  # fmt: skip
+    bo = replace(own, event_id="answer-2", reviewer="bo")
+    known = {earlier.id: earlier}
+
+    def seen(trade: Proposal, answer: Answer, answered: bool) -> bool:
+        return bool(similar_to(trade, "ana", [answer], known, answered=answered))
+
+    drawn = replace(asked, random_share=True)
+    assert [seen(asked, bo, False), seen(asked, bo, True)] == [False, True]
+    assert [seen(drawn, bo, False), seen(drawn, bo, True)] == [False, False]
+    assert [seen(asked, own, False), seen(drawn, own, False), seen(drawn, own, True)] == [
+        True, False, True,
+    ]  # fmt: skip
+    for unfit in (replace(bo, simulated=True), replace(bo, certified=False)):
+        assert not seen(asked, unfit, True)
+    assert not seen(asked, replace(own, simulated=True), False)
+    sale = replace(asked, target=0.0)
+    assert not seen(sale, own, True)

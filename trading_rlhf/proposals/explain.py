@@ -13,7 +13,8 @@ along the straight line from x = 0 (every feature at its mean) to what was seen,
 staying as it is, share pull(x) - pull(0) out among all inputs. The gate is that of the trade's own
 side on the whole line, so that pull is smooth. Two terms that no feature explains complete the
 change: where the policy would go from what is held without any signal, goal(0) - h, and what its
-gate then holds back, -(1 - gate(0)) * (goal - h): the pace that training found worth its cost.
+gate then holds back, -(1 - gate(0)) * (goal - h). That is the pace that training chose: it slows
+with the cost, but some caution remains without any, so it is called "cost and caution".
 """
 
 import copy

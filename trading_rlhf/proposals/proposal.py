@@ -44,7 +44,7 @@ class Explanation:
         other_signals: the asset's features beyond the reasons.
         other_assets: the features of all other assets.
         held: what the policy would want from what is held with every feature at its mean.
-        restraint: what its gate would then hold back: the pace that is worth the cost.
+        restraint: what its gate would then hold back, for the cost and out of caution.
         residual: error of the sum (share of what the features explain, or of a basis point).
         sentence: all of it in words, without the asset's name, for pages that hide it.
     """

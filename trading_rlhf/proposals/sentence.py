@@ -29,7 +29,7 @@ def say_why(
         restraint: what its gate then holds back.
 
     Returns:
-        For example "60-day trend +1.8 sd, 20-day volatility low; held back by its cost".
+        For example "60-day trend +1.8 sd, 20-day volatility low; held back by cost and caution".
     """
     direction = 1.0 if side > 0 else -1.0
     inputs = [(_input(reason), reason.contribution * direction) for reason in reasons]
@@ -44,11 +44,11 @@ def say_why(
         *inputs,
         (f"{'weaker' if other_assets > 0 else 'stronger'} other assets", others),
         (f"how {'little' if held > 0 else 'much'} is held", own),
-        ("its cost", restraint * direction),
+        ("cost and caution", restraint * direction),
     ]
     said = ", ".join(_strongest(pro, 0.0, _SECOND_FOR)) or "no single signal"
     against = [(words, -amount) for words, amount in contra]
-    back = " and ".join(_strongest(against, _WORTH_SAYING * total, _SECOND_AGAINST))
+    back = ", ".join(_strongest(against, _WORTH_SAYING * total, _SECOND_AGAINST))
     return f"{said}; held back by {back}" if back else said
 
 

@@ -38,7 +38,11 @@ def reason_bars(proposal: Proposal) -> tuple[ReasonBar, ...]:
         further = (
             ("all other signals", others, "Its further signals, and those of all other assets."),
             ("what is held", rest.held, "Where it would go from here if every signal were usual."),
-            ("held back by cost", rest.restraint, "It goes only a part of the way now."),
+            (
+                "cost and caution",
+                rest.restraint,
+                "The part of the way that it does not go now, whatever the signals.",
+            ),
         )
         parts += [(label, "", part, text) for label, part, text in further if abs(part) >= _FLAT]
     strongest = max((abs(amount) for _, _, amount, _ in parts), default=0.0)
