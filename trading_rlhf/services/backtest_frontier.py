@@ -65,7 +65,7 @@ def frontier_section(context: Context, found: Frontiers | None) -> Section:
     """The chapter on approval and profit; where it was not asked for, how to get it."""
     if found is None:
         line = (
-            "Not swept. 'trading-rlhf backtest --run "
+            "Not swept in this backtest. 'trading-rlhf backtest --run "
             f"{context.folder} --frontier' tries other thresholds of the filter, and other prices "
             "and target approvals of shaping; every point of it counts as a trial."
         )
