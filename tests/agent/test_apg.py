@@ -13,10 +13,12 @@ from trading_rlhf.agent import (
     ProfitReward,
     TrainConfig,
     Training,
+    apg,
     start_training,
     train,
     walk,
 )
+from trading_rlhf.agent.training import Task
 from trading_rlhf.env import GateConfig, MarketTensors
 from trading_rlhf.errors import ConfigError
 from trading_rlhf.market import Bars
@@ -281,7 +283,47 @@ def test_risk_aversion_lowers_the_reward_of_a_swing():
     assert float(ProfitReward(5.0)(swing, swing, None).sum()) == pytest.approx(-5 * 4e-4)
 
 
-@pytest.mark.parametrize("bad", [{"horizon": 1}, {"learning_rate": 0.0}, {"epochs": 3}])
+def slopes(market, **settings) -> torch.Tensor:
+    trained, window = policy(), torch.arange(99, 112).expand(4, -1)
+    task = Task(market.tensors.to(torch.float32), COSTS, PROFIT, None, GateConfig(), None, 1e6)
+    rewards, _ = apg._rollout(trained, task, window, torch.Generator(), **settings)
+    rewards.sum().backward()
+    gradients = torch.cat([p.grad.flatten() for p in trained.parameters()])
+    return torch.cat([rewards.detach(), gradients])
+
+
+def test_truncation_changes_gradients_and_nothing_else(market):
+    """Over the whole rollout it is none; over one bar what is held is a fact."""
+    whole, same, one = slopes(market), slopes(market, truncation=12), slopes(market, truncation=1)
+    assert torch.equal(whole, same)
+    assert torch.equal(whole[:1], one[:1])
+    relative = float((one - whole).norm() / whole.norm())
+    half = float((slopes(market, truncation=6) - whole).norm() / whole.norm())
+    assert relative > half > 1e-4
+
+
+def test_a_weight_on_entropy_spreads_the_goals(market):
+    """A large one leads to equal shares of all assets and cash."""
+    config = TrainConfig(iterations=60, horizon=4, batch=8, learning_rate=1e-2, entropy=1.0)
+    trained = policy()
+    run(trained, market.tensors, config)
+    features = market.tensors.features[100:200]
+    with torch.no_grad():
+        goal = trained.decide(trained.encode(features), torch.full((1, 100, 6), 1 / 7)).goal
+    assert float((goal - 1 / 7).abs().max()) < 0.02
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"truncation": 0},
+        {"entropy": -1.0},
+        {"method": "sac"},
+        {"horizon": 1},
+        {"learning_rate": 0.0},
+        {"epochs": 3},
+    ],
+)
 def test_settings_out_of_range_are_refused(bad):
     with pytest.raises(ValidationError):
         TrainConfig(**bad)

@@ -9,6 +9,7 @@ from trading_rlhf.accounting import CostModel
 from trading_rlhf.agent import (
     Policy,
     PolicyConfig,
+    PpoConfig,
     ProfitReward,
     TrainConfig,
     load_policy,
@@ -22,6 +23,9 @@ from trading_rlhf.errors import CheckpointError
 
 NAMES = ("a", "b", "c", "d", "e")
 CONFIG = TrainConfig(iterations=6, horizon=6, batch=8)
+PPO = TrainConfig(
+    method="ppo", iterations=6, horizon=6, batch=8, ppo=PpoConfig(epochs=3, minibatch=20)
+)
 IDENTITY = {"data": "f" * 64, "features": list(NAMES), "seed": 1}
 
 
@@ -34,9 +38,9 @@ def same(one: Policy, other: Policy) -> bool:
     return all(torch.equal(a, b) for a, b in pairs)
 
 
-def go(training, market, until: int):
+def go(training, market, until: int, config: TrainConfig = CONFIG):
     return train(
-        training, market.tensors, range(50, 300), CostModel(), CONFIG, ProfitReward(5.0),
+        training, market.tensors, range(50, 300), CostModel(), config, ProfitReward(5.0),
         until=until, anchor=policy(5),
     )  # fmt: skip
 
@@ -170,6 +174,30 @@ def test_an_interrupted_training_ends_where_an_uninterrupted_one_does(tmp_path, 
     assert same(resumed, whole)
     assert training.history == expected.history
     assert torch.equal(training.frozen, expected.frozen)
+
+
+def test_an_interrupted_ppo_training_does_so_with_its_critic(tmp_path, market):
+    whole = policy()
+    expected = go(start_training(whole, PPO, torch.Generator().manual_seed(3)), market, 6, PPO)
+    training = go(start_training(policy(), PPO, torch.Generator().manual_seed(3)), market, 2, PPO)
+    save_training(training, tmp_path / "training", PPO, IDENTITY)
+    del training
+    resumed = policy(seed=9)
+    training = load_training(tmp_path / "training", resumed, PPO, IDENTITY)
+    go(training, market, 6, PPO)
+    assert same(resumed, whole)
+    assert same(training.critic, expected.critic)
+    assert training.history == expected.history
+    states = zip(training.optimizer.state.values(), expected.optimizer.state.values(), strict=True)
+    for state, other in states:
+        assert state.keys() == other.keys()
+        assert all(torch.equal(state[name], other[name]) for name in state)
+
+
+def test_settings_that_came_later_than_a_kept_training_have_their_defaults(kept):
+    edit(kept.parent, kept.name, lambda meta: meta["config"].pop("truncation"))
+    edit(kept.parent, kept.name, lambda meta: meta["config"].pop("ppo"))
+    assert load_training(kept, policy(), CONFIG, IDENTITY).iteration == 2
 
 
 def test_frozen_policies_stay_frozen(tmp_path):

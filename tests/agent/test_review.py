@@ -18,6 +18,7 @@ from trading_rlhf.agent import (
     train,
     walk,
 )
+from trading_rlhf.agent.training import Task
 from trading_rlhf.env import GateConfig, MarketTensors, VectorMarketEnv
 from trading_rlhf.errors import ConfigError
 
@@ -166,7 +167,8 @@ def test_a_rollout_is_the_soft_environment_step_by_step(market, delay):
     trained.decide = watching
     window = torch.arange(99, 112).expand(2, -1)
     generator = torch.Generator().manual_seed(0)
-    apg._rollout(trained, tensors, window, CostModel(), recorder, moods, gate, None, generator, 1e6)
+    task = Task(tensors, CostModel(), recorder, moods, gate, None, 1e6)
+    apg._rollout(trained, task, window, generator)
     env = VectorMarketEnv(
         market.planted.bars, CostModel(), 2, market=tensors, desk=moods, gate=gate,
         soft_gate=True, dtype=torch.float32,
@@ -202,10 +204,9 @@ def test_the_gradient_of_a_delayed_order_reaches_its_decision(market):
     norms = []
     for delay in (4, 5, 6):
         trained = policy(5)
-        rewards, _ = apg._rollout(
-            trained, market.tensors.to(torch.float32), window, CostModel(), PROFIT, None,
-            GateConfig(delay=delay), None, torch.Generator().manual_seed(0), 1e6,
-        )  # fmt: skip
+        tensors, gate = market.tensors.to(torch.float32), GateConfig(delay=delay)
+        task = Task(tensors, CostModel(), PROFIT, None, gate, None, 1e6)
+        rewards, _ = apg._rollout(trained, task, window, torch.Generator().manual_seed(0))
         if rewards.requires_grad:
             rewards.sum().backward()
         grads = [p.grad for p in trained.parameters() if p.grad is not None]
@@ -217,12 +218,10 @@ def test_the_gradient_of_a_delayed_order_reaches_its_decision(market):
 
 def test_each_proposal_is_counted_once(market):
     """A price on disapproval is due when a trade is proposed, not at each close while it waits."""
-    recorder = Recorder()
-    apg._rollout(
-        policy(5), market.tensors.to(torch.float32), torch.arange(99, 112).expand(4, -1),
-        CostModel(), recorder, moods, GateConfig(delay=4, cooldown=0), None,
-        torch.Generator().manual_seed(0), 1e6,
-    )  # fmt: skip
+    recorder, gate = Recorder(), GateConfig(delay=4, cooldown=0)
+    task = Task(market.tensors.to(torch.float32), CostModel(), recorder, moods, gate, None, 1e6)
+    window = torch.arange(99, 112).expand(4, -1)
+    apg._rollout(policy(5), task, window, torch.Generator().manual_seed(0))
     proposed = torch.stack([change != 0 for _, change in recorder.steps])
     for k in range(1, 4):
         assert proposed[k].float().mean() < 0.5 * proposed[0].float().mean()

@@ -10,12 +10,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from trading_rlhf.accounting import CostModel
 from trading_rlhf.agent.policy import Policy
 from trading_rlhf.agent.training import Task, TrainConfig, Training, clip_each, step_members
 from trading_rlhf.env import (
-    GateConfig,
-    MarketTensors,
     Orders,
     advance,
     carry,
@@ -23,7 +20,6 @@ from trading_rlhf.env import (
     no_orders,
     review,
 )
-from trading_rlhf.types import Desk, RewardFn
 
 __all__ = ["apg_step"]
 
@@ -38,8 +34,7 @@ def apg_step(
         the anchor's (mean sum of absolute weights; 0 without one).
     """
     rewards, shift = _rollout(
-        training.policy, task.market, window, task.costs, task.reward_fn, task.desk, task.gate,
-        task.anchor, training.generator, task.capital,
+        training.policy, task, window, training.generator,
         truncation=config.truncation, entropy=config.entropy,
     )  # fmt: skip
     training.optimizer.zero_grad()
@@ -52,20 +47,15 @@ def apg_step(
 
 def _rollout(
     policy: Policy,
-    market: MarketTensors,
+    task: Task,
     window: Tensor,
-    costs: CostModel,
-    reward_fn: RewardFn,
-    desk: Desk | None,
-    gate: GateConfig,
-    anchor: Policy | None,
     generator: torch.Generator,
-    capital: float,
     *,
     truncation: int | None = None,
     entropy: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """Mean reward per step ``[S]`` and the distance ``[S]`` from the anchor's targets."""
+    market, gate, anchor = task.market, task.gate, task.anchor
     features = market.features[window]
     encoded = policy.encode_bars(market.features, window)
     n_assets = features.shape[-2]
@@ -74,7 +64,7 @@ def _rollout(
         held = policy.decide(encoded[:, :, 0], policy.before(shape)).target
         anchored = None if anchor is None else anchor.encode_bars(market.features, window[:, -2])
     orders, cooldown = no_orders(held), torch.zeros(shape)
-    equity = torch.full(shape[:2], capital) if costs.needs_equity else None
+    equity = torch.full(shape[:2], task.capital) if task.costs.needs_equity else None
     total = torch.zeros(shape[:2])
     shift = torch.zeros(policy.members)
     horizon = window.shape[1] - 1
@@ -90,12 +80,12 @@ def _rollout(
             with torch.no_grad():
                 other = anchor.decide(anchored, own).target
                 shift = (target - other).abs().sum(-1).mean(-1)
-        ask = None if desk is None else partial(desk, features[:, step + 1], held)
+        ask = None if task.desk is None else partial(task.desk, features[:, step + 1], held)
         answer = review(
             held, orders, cooldown, target, gate, policy.config.max_gross,
             min_trade=0.0, ask=ask, soft=True, answered=draw_answers(gate, shape, generator),
         )  # fmt: skip
-        held, growth = advance(market, t, held, answer.executed, costs, equity)
+        held, growth = advance(market, t, held, answer.executed, task.costs, equity)
         orders, cooldown = answer.orders, answer.cooldown
         change = answer.change
         if not gate.immediate:
@@ -104,7 +94,7 @@ def _rollout(
             change = torch.where(answer.shown, change, 0.0)
         if equity is not None:
             equity = equity * growth
-        total = total + reward_fn(growth.clamp(min=1e-6).log(), change, answer.approval)
+        total = total + task.reward_fn(growth.clamp(min=1e-6).log(), change, answer.approval)
         if entropy:
             total = total + entropy * _spread(decision.goal)
     return (total / horizon).mean(-1), shift
@@ -122,4 +112,5 @@ def _spread(goal: Tensor) -> Tensor:
     """Entropy ``[...]`` (nats) of goals ``[..., N]`` and the cash beside them."""
     size = goal.abs()
     cash = (1.0 - size.sum(-1, keepdim=True)).clamp(min=0.0)
-    return torch.special.entr(torch.cat([size, cash], -1).clamp(min=1e-8)).sum(-1)
+    shares = torch.cat([size, cash], -1).clamp(min=1e-8)
+    return -(shares * shares.log()).sum(-1)

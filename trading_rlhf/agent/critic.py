@@ -1,4 +1,4 @@
-"""What proximal policy optimisation learns beside a policy: its value, and how widely to explore."""
+"""What PPO learns beside a policy: its value, and how widely to explore."""
 
 import math
 
@@ -63,12 +63,14 @@ class Critic(nn.Module):
         hidden = torch.tanh(torch.baddbmm(self.input_bias, seen.flatten(1, 2), self.input_weight))
         pooled = hidden.view(members, rows, n_assets, -1).mean(2)
         hidden = torch.tanh(torch.baddbmm(self.hidden_bias, pooled, self.hidden_weight))
-        return torch.baddbmm(self.head_bias, hidden, self.head_weight).squeeze(-1)
+        out = torch.baddbmm(self.head_bias, hidden, self.head_weight)
+        return out.squeeze(-1)
 
     def value(self, features: Tensor, held: Tensor) -> Tensor:
         """Return values ``[S, M]`` in units of reward; arguments as of ``forward``."""
         mean, variance, _ = self.scale.unsqueeze(1).unbind(-1)
-        return mean + variance.sqrt() * self(features, held)
+        value: Tensor = mean + variance.sqrt() * self(features, held)
+        return value
 
     def normalised(self, returns: Tensor) -> Tensor:
         """Returns ``[S, M]`` in units of the returns seen so far."""

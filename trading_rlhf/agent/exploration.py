@@ -130,11 +130,13 @@ def explore(
         answer = _answer(task, policy.config.max_gross, t, now, decision.target, generator)
         now, reward, done = _move(task, t, now, answer)
         rows.append((own, drawn, pace, buys, log_prob, reward, done))
-    own, *others = (torch.stack(column) for column in zip(*rows, strict=True))
+    own, drawn, pace, buys, log_prob, reward, done = (
+        torch.stack(column) for column in zip(*rows, strict=True)
+    )
     last = now.held if task.gate.immediate else now.held + now.orders.pending
     own = torch.cat([own, last.unsqueeze(0)])
     bars = torch.cat([window[:, 1:].T, window[:, -1:].T + 1])
-    return Rollouts(bars, own, *others, shift)
+    return Rollouts(bars, own, drawn, pace, buys, log_prob, reward, done, shift)
 
 
 def _targets(policy: Policy, features: Tensor, t: Tensor, own: Tensor) -> Tensor:

@@ -104,9 +104,7 @@ def ppo_step(
     return seen.reward.mean((0, 2)), seen.shift
 
 
-def _prepare(
-    seen: Rollouts, critic: Critic, market: MarketTensors, config: TrainConfig
-) -> _Batch:
+def _prepare(seen: Rollouts, critic: Critic, market: MarketTensors, config: TrainConfig) -> _Batch:
     """Advantages and returns of rollouts, with the decisions in one row per member."""
     length, n_members = seen.own.shape[0] - 1, seen.own.shape[1]
 
@@ -118,9 +116,7 @@ def _prepare(
         features = market.features[seen.t.flatten()]
         values = critic.value(features, flat(seen.own))
         values = values.view(n_members, length + 1, -1).transpose(0, 1)
-        gained = advantages(
-            seen.reward, values, seen.done, config.ppo.gamma, config.ppo.gae_lambda
-        )
+        gained = advantages(seen.reward, values, seen.done, config.ppo.gamma, config.ppo.gae_lambda)
         returns = flat(gained + values[:-1])
         critic.observe(returns)
         return _Batch(

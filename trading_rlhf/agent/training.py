@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -41,7 +41,7 @@ class PpoConfig(BaseModel):
     gamma: float = Field(0.5, ge=0, le=1, description="Discount of the next bar's reward.")
     gae_lambda: float = Field(0.95, ge=0, le=1, description="Weight of later advantages.")
     initial_std: float = Field(
-        0.5, gt=0, le=5, description="Exploration at the start, as a share of the largest score."
+        1.0, gt=0, le=5, description="Exploration at the start, as a share of the largest score."
     )
     entropy: float = Field(
         0.0, ge=0, description="Weight of the exploration's entropy beside normalised advantages."
@@ -73,7 +73,7 @@ class TrainConfig(BaseModel):
     risk_aversion: float = Field(
         5.0,
         ge=0,
-        description="Weight of squared log growth: it makes the objective one of mean and variance.",
+        description="Weight of squared log growth: the objective's price of variance.",
     )
     gradient_clip: float = Field(1.0, gt=0, description="Largest gradient norm of one policy.")
     trust_region: float = Field(
@@ -145,7 +145,7 @@ class Task:
 def start_training(policy: Policy, config: TrainConfig, generator: torch.Generator) -> Training:
     """Prepare a training of ``policy`` (changed in place)."""
     critic = None
-    groups = [{"params": list(policy.parameters())}]
+    groups: list[dict[str, Any]] = [{"params": list(policy.parameters())}]
     if config.method == "ppo":
         critic = Critic(
             policy.n_features,
@@ -155,7 +155,10 @@ def start_training(policy: Policy, config: TrainConfig, generator: torch.Generat
             generator,
         )
         groups.append({"params": list(critic.parameters()), "weight_decay": 0.0})
-    optimizer = torch.optim.AdamW(groups, lr=config.rate(0), weight_decay=config.weight_decay)
+    # Many small steps: in one kernel they cost a fraction.
+    optimizer = torch.optim.AdamW(
+        groups, lr=config.rate(0), weight_decay=config.weight_decay, fused=critic is not None
+    )
     frozen = torch.zeros(policy.members, dtype=torch.bool)
     return Training(policy, optimizer, generator, frozen, critic=critic)
 
@@ -183,16 +186,17 @@ def step_members(training: Training, resting: Tensor | None = None) -> None:
         training: with gradients.
         resting: ``[S]`` bool, members whose averages of the gradient stay, too; None is nobody.
     """
-    kept = [p for _, p in named_parameters(training)]
+    still = training.frozen if resting is None else training.frozen | resting
+    if not bool(still.any()):
+        training.optimizer.step()
+        return
+    kept: list[Tensor] = [p for _, p in named_parameters(training)]
     if resting is not None:
         for parameter in kept.copy():
             state = training.optimizer.state.get(parameter, {})
             kept += [state[name] for name in ("exp_avg", "exp_avg_sq") if name in state]
     before = [each.detach().clone() for each in kept]
     training.optimizer.step()
-    still = training.frozen if resting is None else training.frozen | resting
-    if resting is None and not bool(still.any()):
-        return
     rows = still.view(-1, 1, 1)
     with torch.no_grad():
         for each, old in zip(kept, before, strict=True):

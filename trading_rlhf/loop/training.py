@@ -11,6 +11,7 @@ from trading_rlhf.agent import (
     PolicyRecord,
     ProfitReward,
     load_training,
+    orthogonal_start,
     save_policy,
     save_training,
     start_training,
@@ -56,6 +57,8 @@ def train_base(context: Context, progress: Progress) -> PolicyRecord:
     kept = context.folder / "training"
     training = load_training(kept, policy, config.train, identity)
     if training is None:
+        if config.train.method == "ppo" and config.train.ppo.orthogonal:
+            orthogonal_start(policy, generator)
         training = start_training(policy, config.train, generator)
     histories = training_histories(context)
     turn = _KEEP_EVERY if len(histories) == 1 else _TURN
