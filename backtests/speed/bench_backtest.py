@@ -5,8 +5,8 @@ python -m backtests.speed.bench_backtest [--json] [--tiny]
 One asset-bar is one asset of one strategy in one bar. "full law" has rates per asset, borrow fees,
 interest, missing bars, a delisting, costs that drift, and orders sized in shares at the close under
 a limit of gross exposure; "vectorbt's rules" are targets of the equity at the fill, one cost rate
-and no interest. Every measure is made in both. Before anything is timed, both must equal the
-reference, and the second vectorbt's equity.
+and no interest. Both are timed in turn with vectorbt, and every measure is made in both. Before
+anything is timed, both must equal the reference, and the second vectorbt's equity.
 """
 
 import argparse
@@ -65,7 +65,7 @@ class Sizes:
     paired: tuple[tuple[int, int], ...]
 
 
-_USUAL = Sizes(2520, (64, 512, 4096), ((64, 5), (512, 2)))
+_USUAL = Sizes(2520, (64, 512, 4096), ((64, 5), (512, 3)))
 _TINY = Sizes(120, (8,), ((2, 2),))
 
 
@@ -104,8 +104,7 @@ def run(sizes: Sizes) -> dict[str, Any]:
         cores |= {name: busy_cores(one) for name, (one, _) in runs.items()}
     ratios: dict[str, Any] = {}
     for n_strategies, repeats in sizes.paired:
-        targets = make_targets(n_strategies, sizes.bars)
-        runs = paired_runs(plain, targets)
+        runs = paired_runs(world, plain, make_targets(n_strategies, sizes.bars))
         pair = measure_in_turn(runs, repeats)
         ratios |= ratios_of(pair)
         timings |= pair
@@ -153,9 +152,8 @@ def make_world(n_bars: int) -> World:
 
 def make_targets(n_strategies: int, n_bars: int, gross: float = 0.9) -> FloatArray:
     """Random long-short weights ``[B, T, N]``; beyond 512 strategies they repeat."""
-    generator = np.random.default_rng(1)
     fresh = min(n_strategies, 512)
-    weights = generator.standard_normal((fresh, n_bars, N_ASSETS))
+    weights = np.random.default_rng(1).standard_normal((fresh, n_bars, N_ASSETS))
     weights *= gross / np.abs(weights).sum(-1, keepdims=True)
     return weights if fresh == n_strategies else np.tile(weights, (n_strategies // fresh, 1, 1))
 
@@ -286,10 +284,13 @@ def vectorbt_engines() -> list[str]:
     return [engine for engine, found in engines.items() if found is not None]
 
 
-def paired_runs(plain: Bars, targets: FloatArray) -> Runs:
-    """Our backtest and vectorbt's engines on the same trades."""
+def paired_runs(world: World, plain: Bars, targets: FloatArray) -> Runs:
+    """Ours with the full law and with vectorbt's rules, and vectorbt's engines."""
     n, work = len(targets), float(targets.size)
-    runs: Runs = {f"ours beside vectorbt, {n}": (partial(plain_backtest, plain, targets), work)}
+    runs: Runs = {
+        f"ours, {_FULL}, {n}": (partial(backtest, world, targets), work),
+        f"ours, {_VECTORBT}, {n}": (partial(plain_backtest, plain, targets), work),
+    }
     for engine in vectorbt_engines():
         runs[f"vectorbt {engine}, {n}"] = (vectorbt_run(plain, targets, _FREE, engine), work)
     return runs
@@ -313,17 +314,19 @@ def single_runs(plain: Bars) -> Runs:
 
 
 def ratios_of(timings: dict[str, Timing]) -> dict[str, Any]:
-    """How many times as fast ours is as each peer timed after it, run by run."""
-    ratios, ours = {}, None
+    """How many times as fast each of ours is as the peers timed after it, run by run."""
+    ratios: dict[str, Any] = {}
+    ours, last = dict[str, Timing](), ""
     for name, timing in timings.items():
         if name.startswith("ours"):
-            ours = timing
-        elif ours is not None:
-            each = np.array(timing.seconds) / np.array(ours.seconds)
-            ratios[name] = {
+            ours = (ours if last.startswith("ours") else {}) | {name: timing}
+        for own, of_own in ours.items() if name not in ours else ():
+            each = np.array(timing.seconds) / np.array(of_own.seconds)
+            ratios[name if len(ours) == 1 else f"{name}: {own.split(', ')[1]}"] = {
                 "median": float(np.median(each)), "min": float(each.min()),
                 "max": float(each.max()), "repeats": len(each),
             }  # fmt: skip
+        last = name
     return ratios
 
 

@@ -23,7 +23,7 @@ def test_a_small_run_reports_every_path(capsys: pytest.CaptureFixture[str]) -> N
     kinds = {name.partition(",")[0] for name in report["asset_bars"]}
     assert kinds == {
         "read only", "full law", "vectorbt's rules", "full law and gradient", "full law in torch",
-        "ours beside vectorbt",
+        "ours",
     }  # fmt: skip
     for rates in (report["asset_bars"] | report["one_strategy"]).values():
         assert 0 < rates["per_second_min"] <= rates["per_second"] <= rates["per_second_max"]
@@ -57,6 +57,20 @@ def test_ratios_are_taken_run_by_run() -> None:
     }
     found = bench_backtest.ratios_of(timings)["peer"]
     assert found == {"median": 15.0, "min": 10.0, "max": 20.0, "repeats": 2}
+
+
+def test_each_of_ours_has_its_ratio_to_the_peers_after_it() -> None:
+    seconds = {
+        "ours, 1 asset": 1.0, "another, 1 asset": 3.0, "ours, full law, 8": 2.0,
+        "ours, plain, 8": 1.0, "peer, 8": 10.0, "rival, 8": 20.0,
+    }  # fmt: skip
+    found = bench_backtest.ratios_of(
+        {name: bench_backtest.Timing((one, one)) for name, one in seconds.items()}
+    )
+    assert {name: ratio["median"] for name, ratio in found.items()} == {
+        "another, 1 asset": 3.0, "peer, 8: full law": 5.0, "peer, 8: plain": 10.0,
+        "rival, 8: full law": 10.0, "rival, 8: plain": 20.0,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("figure", ["equity", "measures"])

@@ -121,49 +121,51 @@ def market_table(
     """
     from trading_rlhf.backtest.kernels_cpu import MarketTable
 
-    opens = 1.0 + market.overnight
-    gone = torch.zeros_like(market.fillable) if market.delisted is None else market.delisted
-    scale = torch.ones_like(market.days) if market.cost_scale is None else market.cost_scale
-    fills = (market.fillable & ~gone).to(opens.dtype)
+    opens, moves = 1.0 + _numbers(market.overnight), _numbers(market.intraday)
+    fills, gone = market.fillable.cpu().numpy(), None
     # Sized at the close, all but the night is counted in prices of that close.
-    unit = torch.ones_like(opens) if at_fill else opens
-    unit = torch.where(gone, 0.0, unit)
-    one = torch.ones_like(opens[0])
-    buys, sells = costs.rate(one), costs.rate(-one)
-    paying = fills * unit * scale.unsqueeze(-1)
-    earned, charged = _night_terms(market, costs)
-    assets = torch.stack(
-        [
-            fills, unit * market.intraday, unit * (1.0 + market.intraday),
-            paying * (buys + sells) / 2, paying * (buys - sells) / 2, earned, charged, opens,
-        ],
-        1,
-    )  # fmt: skip
-    years = market.days / DAYS_PER_YEAR
-    sessions = torch.stack(
-        [
-            years * costs.margin_bps_per_year * BPS,
-            years * costs.cash_bps_per_year * BPS,
-            gone.any(-1).to(years.dtype),
-        ],
-        -1,
-    )
-    lost = torch.where(gone, opens * costs.delisting_haircut, 0.0)
-    return MarketTable(
-        *(x.to("cpu", torch.float64).contiguous().numpy() for x in (assets, lost, sessions))
-    )
+    unit = np.ones_like(opens) if at_fill else opens
+    if market.delisted is not None:
+        gone = market.delisted.cpu().numpy()
+        fills, unit = fills & ~gone, np.where(gone, 0.0, unit)
+    paying = fills * unit
+    if market.cost_scale is not None:
+        paying *= _numbers(market.cost_scale)[:, None]
+    one = torch.ones(opens.shape[1], dtype=torch.float64, device=market.overnight.device)
+    buys, sells = _numbers(costs.rate(one)), _numbers(costs.rate(-one))
+    # Memory of torch begins where a vector does.
+    assets = torch.empty(len(opens), 8, opens.shape[1], dtype=torch.float64).numpy()
+    assets[:, 0], assets[:, 7] = fills, opens
+    np.multiply(unit, moves, out=assets[:, 1])
+    np.add(unit, assets[:, 1], out=assets[:, 2])
+    np.multiply(paying, (buys + sells) / 2, out=assets[:, 3])
+    np.multiply(paying, (buys - sells) / 2, out=assets[:, 4])
+    _write_nights(market, costs, assets)
+    sessions, lost = np.zeros((len(opens), 3)), np.zeros_like(opens)
+    years = _numbers(market.days) / DAYS_PER_YEAR
+    sessions[:, 0] = years * (costs.margin_bps_per_year * BPS)
+    sessions[:, 1] = years * (costs.cash_bps_per_year * BPS)
+    if gone is not None:
+        sessions[:, 2] = gone.any(-1)
+        lost[gone] = opens[gone] * costs.delisting_haircut
+    return MarketTable(assets, lost, sessions)
 
 
-def _night_terms(market: MarketTensors, costs: CostModel) -> tuple[Tensor, Tensor]:
-    """Gain per worth and charge per absolute worth ``[T, N]`` of the night after each close.
+def _write_nights(market: MarketTensors, costs: CostModel, assets: FloatArray) -> None:
+    """Gain per worth and charge per absolute worth of the night after each close.
 
     A short pays its fee on ``(|worth| - worth) / 2``.
     """
-    years = (market.days / DAYS_PER_YEAR).unsqueeze(-1)
-    one = torch.ones_like(market.overnight)
-    borrow = torch.as_tensor(costs.borrow_bps_per_year, dtype=one.dtype)
-    fee = one * (borrow - costs.short_rebate_bps_per_year) * BPS * years / 2
-    moves = market.overnight + (0.0 if market.dividends is None else market.dividends)
-    return tuple(  # type: ignore[return-value]
-        torch.cat([x[1:], torch.zeros_like(x[:1])]) for x in (moves + fee, fee)
-    )
+    borrow = np.asarray(costs.borrow_bps_per_year, dtype=np.float64)
+    yearly = (borrow - costs.short_rebate_bps_per_year) * (BPS / 2 / DAYS_PER_YEAR)
+    fee = assets[:-1, 6]
+    np.multiply(_numbers(market.days)[1:, None], yearly, out=fee)
+    np.add(_numbers(market.overnight)[1:], fee, out=assets[:-1, 5])
+    if market.dividends is not None:
+        assets[:-1, 5] += _numbers(market.dividends)[1:]
+    # No night comes after the last close.
+    assets[-1, 5:7] = 0.0
+
+
+def _numbers(x: Tensor) -> FloatArray:
+    return x.to("cpu", torch.float64).numpy()

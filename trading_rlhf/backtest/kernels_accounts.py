@@ -14,8 +14,8 @@ __all__ = ["FAST", "LANES", "Array", "close", "compiled", "compiled_parallel", "
 
 Array = npt.NDArray[Any]
 
-LANES = 16
-"""Strategies side by side: few enough for the first cache and for a share of every core."""
+LANES = 32
+"""Strategies side by side: whole vectors, and few enough for the first cache."""
 
 # Rows of the state of strategies side by side. The first seven are sums over the assets of one bar,
 # the eleven from EQUITY on are the columns of the result. OWN is 1 or 2 where an account reads its
@@ -49,8 +49,8 @@ def new_accounts(n_assets: int) -> tuple[Array, Array, Array]:
     """Accounts in cash; P is the number of assets, rounded up to whole vectors.
 
     Returns:
-        The state; worth of positions before and after a session in turn, ``[2, 16, P]``; and
-        weights wanted where they are not the targets as given, ``[16, P]``.
+        The state; worth of positions before and after a session in turn, ``[2, 32, P]``; and
+        weights wanted where they are not the targets as given, ``[32, P]``.
     """
     lane, width = np.zeros(STATE), padded(n_assets)
     for row in (INVERSE, PEAK, EQUITY):

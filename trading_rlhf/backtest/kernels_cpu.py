@@ -1,8 +1,8 @@
 """A backtest of many strategies in one pass over their targets: the law, compiled.
 
-Sixteen strategies run side by side. Within a bar each strategy trades its assets four at a time
+Thirty-two strategies run side by side. Within a bar each strategy trades its assets four at a time
 (``backtest.vectors``), and what is left of them are seven sums; equity and measures then follow
-from the sums of all sixteen at once. Positions are kept undivided, as a worth: the weight is
+from the sums of all at once. Positions are kept undivided, as a worth: the weight is
 ``worth * lane[INVERSE]``, so that a position is read and written once a bar, with all sums that
 the coming night needs. Equal to ``run_backtest``'s reference to rounding. Sums may be taken in any
 order; nothing else is relaxed: NaN, infinity and ruin mean what they mean in the law.
@@ -73,12 +73,13 @@ class MarketTable(NamedTuple):
 
 def padded_table(table: MarketTable) -> MarketTable:
     """The table with assets that do nothing, up to whole vectors."""
-    n_assets = table.lost.shape[-1]
-    more = padded(n_assets) - n_assets
-    if not more:
+    n_bars, n_assets = table.lost.shape
+    width = padded(n_assets)
+    if width == n_assets:
         return table
-    assets = np.pad(table.assets, ((0, 0), (0, 0), (0, more)))
-    return MarketTable(assets, np.pad(table.lost, ((0, 0), (0, more))), table.sessions)
+    assets, lost = np.zeros((n_bars, 8, width)), np.zeros((n_bars, width))
+    assets[..., :n_assets], lost[:, :n_assets] = table.assets, table.lost
+    return MarketTable(assets, lost, table.sessions)
 
 
 @compiled_parallel

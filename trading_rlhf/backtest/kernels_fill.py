@@ -22,6 +22,7 @@ from trading_rlhf.backtest.kernels_accounts import (
 )
 from trading_rlhf.backtest.vectors import (
     WIDTH,
+    fetch,
     load,
     load_first,
     size,
@@ -32,6 +33,11 @@ from trading_rlhf.backtest.vectors import (
 )
 
 __all__ = ["add_up", "fill"]
+
+AHEAD = 8
+"""Bars by which targets are sent for early; a processor does not foresee so many rows at once."""
+LINE = 8
+"""Numbers that come from memory together."""
 
 
 @uncounted
@@ -74,6 +80,8 @@ def fill_shares(
             continue
         before, after = (was * LANES + j) * width, ((1 - was) * LANES + j) * width
         inverse = spread(lane[INVERSE + j])
+        for n in range(0, n_assets, LINE):
+            fetch(wants, start + j * stride + AHEAD * n_assets + n)
         turn = cost = gain = night = gross = net = total = spread(0.0)
         if gone:
             cost = delisted(lost, session, worth, before) * inverse
@@ -110,6 +118,8 @@ def fill_weights(
         before, after = (was * LANES + j) * width, ((1 - was) * LANES + j) * width
         inverse, unit = spread(lane[INVERSE + j]), spread(lane[UNIT + j])
         solvent = spread(1.0 if lane[UNIT + j] > 0.0 else 0.0)
+        for n in range(0, n_assets, LINE):
+            fetch(wants, start + j * stride + AHEAD * n_assets + n)
         turn = cost = gain = night = gross = net = total = spread(0.0)
         if gone:
             cost = delisted(lost, session, worth, before) * inverse * unit

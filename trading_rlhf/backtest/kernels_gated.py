@@ -1,6 +1,6 @@
 """A backtest in which a reward model reads every trade: policy, desk and law in one loop.
 
-Up to sixteen strategies go through the bars together, so that the law is the compiled backtest's
+Up to thirty-two strategies go through the bars together, so that the law is the compiled backtest's
 own. Policy and reward model see weights in the precision of nets; money is counted in float64.
 """
 
@@ -123,7 +123,7 @@ def gated_loop(
         features: ``[T, N, F]`` in the precision of nets.
         fillable: ``[T, N]`` bool, what may be judged.
         starts: ``[B]`` first decision bars.
-        width: strategies side by side, at most 16.
+        width: strategies side by side, at most 32.
         policy: the policies, or none.
         targets: ``[S, T, N]`` weights where there is no policy; NaN holds.
         model: reward models that filter what is shown, or none.

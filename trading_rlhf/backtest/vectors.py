@@ -16,7 +16,7 @@ from numba import extending, types
 from numba.core import cgutils
 from numba.extending import models, overload, register_jitable, register_model
 
-__all__ = ["WIDTH", "load", "load_first", "padded", "size", "spread", "store", "sum_rows",
+__all__ = ["WIDTH", "fetch", "load", "load_first", "padded", "size", "spread", "store", "sum_rows",
            "unless_nan"]  # fmt: skip
 
 # Whoever calls gives no typing context, which numba's own annotation asks for.
@@ -143,6 +143,23 @@ def load_first(context: Any, array: Any, at: Any, many: Any) -> Any:
         return read
 
     return vector(array, types.intp, types.intp), build
+
+
+@intrinsic
+def fetch(context: Any, array: Any, at: Any) -> Any:
+    """Send for an element that is read soon; it may lie outside of the array."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place, whole = _place(context, builder, array, arguments), ir.IntType(32)
+        send = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
+            builder.module, ir.FunctionType(ir.VoidType(), [place.type, whole, whole, whole]),
+            "llvm.prefetch.p0",
+        )  # fmt: skip
+        # To be read (0), kept in every cache (3), as data (1).
+        builder.call(send, [place, _index(0), _index(3), _index(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), build
 
 
 @intrinsic
