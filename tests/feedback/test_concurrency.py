@@ -7,7 +7,7 @@ from collections import Counter
 from trading_rlhf.feedback import ReviewDesk
 from trading_rlhf.store import read_events, verify, write_head
 
-ANSWERS = 50
+ANSWERS = 30
 
 WORKER = """
 import sys

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from trading_rlhf.cli import main
+
 VERBS = {
     "": {"demo", "data", "train", "propose", "review", "learn", "backtest", "export", "users"}
     | {"audit", "status", "stress", "promote", "rollback"},
@@ -27,11 +29,18 @@ def commands(page: str) -> set[str]:
     return set(re.findall(r"^│ ([a-z][a-z-]*)", page, re.MULTILINE))
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_the_help_lists_every_verb(verb: str) -> None:
-    page = run(*verb.split(), "--help")
+def test_the_program_lists_every_verb() -> None:
+    page = run("--help")
     assert page.returncode == 0, page.stderr
-    assert VERBS[verb] - commands(page.stdout) == set()
+    assert VERBS[""] - commands(page.stdout) == set()
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_help_lists_every_verb(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*verb.split(), "--help"])
+    assert ended.value.code in (None, 0)
+    assert VERBS[verb] - commands(capsys.readouterr().out) == set()
 
 
 def test_an_unknown_verb_is_a_usage_error() -> None:

@@ -1,9 +1,9 @@
 """A setting that nobody reads is a lie to whoever sets it."""
 
 import ast
+import functools
 import importlib
 import inspect
-from collections.abc import Iterator
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,13 +22,16 @@ def models(package: dict[str, ast.Module]) -> list[type[BaseModel]]:
     return sorted(found, key=lambda model: (model.__module__, model.__name__))
 
 
-def reads(tree: ast.AST, own: bool) -> Iterator[str]:
+@functools.cache
+def reads(tree: ast.AST, own: bool) -> frozenset[str]:
     """Attributes that are read, of ``self`` (in a class's own methods) or of anything else."""
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Attribute) or not isinstance(node.ctx, ast.Load):
-            continue
-        if (ast.unparse(node.value) == "self") is own:
-            yield node.attr
+    return frozenset(
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.ctx, ast.Load)
+        and (isinstance(node.value, ast.Name) and node.value.id == "self") is own
+    )
 
 
 def unread(model: type[BaseModel], package: dict[str, ast.Module]) -> list[str]:
