@@ -107,9 +107,9 @@ def test_it_learns_a_planted_market_and_what_it_learns_holds_on_another_path():
 # Members, chance and resumption
 
 
-@pytest.mark.parametrize("target_kl", [1e-5, 1e9])
+@pytest.mark.parametrize("target_kl", [1e-5, 2e-4, 1e9])
 def test_members_side_by_side_train_as_each_alone(market, target_kl):
-    """Also where one rests for the epochs that another still takes."""
+    """Also where two rest for the epochs that the third still takes."""
     config = change(target_kl=target_kl, epochs=4)
     stack = policy(members=3)
     alone = [stack.select([member]) for member in range(3)]
@@ -123,7 +123,7 @@ def test_members_side_by_side_train_as_each_alone(market, target_kl):
     training.generator.manual_seed(5)
     train(training, market.tensors, range(100, 300), CostModel(), config, PROFIT)
     singles = torch.cat([weights(single) for single in alone])
-    torch.testing.assert_close(weights(stack), singles, rtol=1e-3, atol=2e-5)
+    torch.testing.assert_close(weights(stack), singles, rtol=0, atol=2e-5)
     assert float((weights(stack) - weights(policy(members=3))).abs().max()) > 1e-3
 
 
@@ -201,10 +201,13 @@ class Recorder:
 
 @pytest.mark.parametrize("delay", [0, 2])
 @pytest.mark.parametrize("desk", [None, moods])
-def test_a_rollout_is_the_environment_step_by_step(market, desk, delay):
+@pytest.mark.parametrize("whole_shares", [False, True])
+def test_a_rollout_is_the_environment_step_by_step(market, desk, delay, whole_shares):
     """With the hard gate: the same log growth as the environment's for the same targets."""
     gate = GateConfig(delay=delay, cooldown=2, min_trade=0.01)
-    tensors, recorder, seen = market.tensors.to(torch.float32), Recorder(), []
+    costs, bars = CostModel(whole_shares=whole_shares), market.planted.bars
+    tensors = MarketTensors.for_costs(bars, market.planted.features, costs, dtype=torch.float32)
+    recorder, seen = Recorder(), []
     trained = policy()
     act, decide = trained.act, trained.decide
     trained.decide = lambda *given: (decide(*given), seen.clear())[0]
@@ -220,12 +223,11 @@ def test_a_rollout_is_the_environment_step_by_step(market, desk, delay):
     ).target[0, 0]
     trained.act = watching
     critic = start_training(policy(), SMALL, torch.Generator().manual_seed(1)).critic
-    task = Task(tensors, CostModel(), recorder, desk, gate, None, 1e6)
+    task = Task(tensors, costs, recorder, desk, gate, None, 5e3)
     window = torch.arange(99, 119).expand(2, -1)
-    explore(trained, critic, task, window, torch.Generator().manual_seed(0))
+    rolled = explore(trained, critic, task, window, torch.Generator().manual_seed(0))
     env = VectorMarketEnv(
-        market.planted.bars, CostModel(), 2, market=tensors, desk=desk, gate=gate,
-        dtype=torch.float32,
+        bars, costs, 2, market=tensors, desk=desk, gate=gate, dtype=torch.float32, capital=5e3,
     )  # fmt: skip
     env.reset(options={"start": 0})
     vars(env.accounts)["t"], vars(env.accounts)["held"] = torch.full((2,), 100), start
@@ -233,6 +235,10 @@ def test_a_rollout_is_the_environment_step_by_step(market, desk, delay):
     for target, (log_growth, *_) in zip(seen, recorder.steps, strict=True):
         _, reward, *_ = env.step(target[0])
         torch.testing.assert_close(reward, log_growth[0], rtol=0, atol=2e-6)
+    if desk is None:
+        # What waits for its answer counts as held, so the next wish starts from this one.
+        gap = (rolled.own[1] - seen[0]).abs().max()
+        assert float(gap) < (0.2 if whole_shares and not delay else 0.02)
 
 
 def test_nothing_executes_that_the_desk_refuses(market):
@@ -253,10 +259,11 @@ def test_nothing_executes_that_the_desk_refuses(market):
     assert not torch.equal(growth(0.501, 1000.0), growth(0.501, 1.0))
 
 
-def test_a_ruined_account_starts_anew_and_its_episode_is_over(market):
+@pytest.mark.parametrize("delay", [0, 1])
+def test_a_ruined_account_starts_anew_and_its_episode_is_over(market, delay):
     tensors = market.tensors.to(torch.float32)
     crash = tensors.intraday.clone()
-    crash[103] = -1.0
+    crash[103] = -1.5
     ruin = MarketTensors(tensors.features, tensors.overnight, crash, tensors.fillable, tensors.days)
     trained = policy()
     critic = start_training(trained, SMALL, torch.Generator().manual_seed(1)).critic
@@ -264,7 +271,7 @@ def test_a_ruined_account_starts_anew_and_its_episode_is_over(market):
     trained = Policy(5, full, 1, torch.Generator().manual_seed(0))
     with torch.no_grad():
         trained.head_bias[:] = 9.0
-    task = Task(ruin, CostModel(), PROFIT, None, GateConfig(), None, 1e6)
+    task = Task(ruin, CostModel(), PROFIT, None, GateConfig(delay=delay), None, 1e6)
     window = torch.arange(99, 108).expand(3, -1)
     seen = explore(trained, critic, task, window, torch.Generator().manual_seed(0))
     assert seen.done[:, 0].all(1).tolist() == [False, False, True, *[False] * 5]

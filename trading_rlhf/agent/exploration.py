@@ -181,15 +181,9 @@ def _move(
     orders = answer.orders
     if not task.gate.immediate:
         orders = carry(orders, task.market, t, growth, task.gate.oldest_wait)
-    gone = done.unsqueeze(-1)
-    pending = torch.where(gone, 0.0, orders.pending)
     equity = None
     if now.equity is not None:
         equity = torch.where(done, task.capital, now.equity * growth)
-    after = _Accounts(
-        torch.where(gone, 0.0, held),
-        Orders(pending, orders.wait, orders.share),
-        torch.where(gone, 0.0, answer.cooldown),
-        equity,
-    )
-    return after, reward, done
+    # Ruin leaves nothing held and nothing under review.
+    cooldown = torch.where(done.unsqueeze(-1), 0.0, answer.cooldown)
+    return _Accounts(held, orders, cooldown, equity), reward, done
