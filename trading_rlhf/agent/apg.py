@@ -56,10 +56,8 @@ def _rollout(
 ) -> tuple[Tensor, Tensor]:
     """Mean reward per step ``[S]`` and the distance ``[S]`` from the anchor's targets."""
     market, gate, anchor = task.market, task.gate, task.anchor
-    features = market.features[window]
     encoded = policy.encode_bars(market.features, window)
-    n_assets = features.shape[-2]
-    shape = torch.Size((policy.members, window.shape[0], n_assets))
+    shape = torch.Size((policy.members, window.shape[0], market.shape[1]))
     with torch.no_grad():
         held = policy.decide(encoded[:, :, 0], policy.before(shape)).target
         anchored = None if anchor is None else anchor.encode_bars(market.features, window[:, -2])
@@ -80,7 +78,7 @@ def _rollout(
             with torch.no_grad():
                 other = anchor.decide(anchored, own).target
                 shift = (target - other).abs().sum(-1).mean(-1)
-        ask = None if task.desk is None else partial(task.desk, features[:, step + 1], held)
+        ask = None if task.desk is None else partial(task.desk, market.features[t], held)
         answer = review(
             held, orders, cooldown, target, gate, policy.config.max_gross,
             min_trade=0.0, ask=ask, soft=True, answered=draw_answers(gate, shape, generator),
