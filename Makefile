@@ -5,6 +5,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 CHROMIUM := /usr/bin/chromium
 PYTEST := $(BIN)/python -m pytest
+# Two processes; each takes whole files, so that what a file shares is made once.
+TEST := $(PYTEST) --numprocesses=2 --dist=loadfile --durations=15
 BENCHMARKS := $(subst /,.,$(basename $(wildcard backtests/speed/bench_*.py)))
 
 # Spinning barriers of OpenMP cost up to 30 times on a shared machine.
@@ -88,10 +90,10 @@ bench: $(WITH_PEERS)
 test: $(WITH_DEV)
 	@if [ ! -x $(CHROMIUM) ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		$(MAKE) --no-print-directory $(CHROMIUM) || echo "apt could not install Chromium."; fi
-	@if [ -x $(CHROMIUM) ]; then $(PYTEST) --durations=15; else \
+	@if [ -x $(CHROMIUM) ]; then $(TEST); else \
 		echo "No $(CHROMIUM), so these browser tests are left out:"; \
 		$(PYTEST) --collect-only -q -m browser | sed -n '/::/s/^/  /p'; \
-		$(PYTEST) --durations=15 -m "not browser"; fi
+		$(TEST) -m "not browser"; fi
 
 lint: $(WITH_DEV)
 	$(BIN)/ruff check .
