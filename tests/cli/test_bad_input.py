@@ -154,7 +154,13 @@ BAD_WEIGHTS = {
     "stranger": (WEIGHTS.replace("IBM", "HAL"), "HAL"),
     "holiday": (WEIGHTS.replace("2010-01-05", "2010-01-09"), "2010-01-09"),
     "twice": (WEIGHTS.replace("2010-01-05", "2010-01-04"), "unique"),
-    "no dates": ("AAPL,GOOG,IBM,MSFT\n0.1,0.2,0.3,0.4\n", "date"),
+    "no dates": ("AAPL,GOOG,IBM,MSFT\n0.1,0.2,0.3,0.4\n", "a date first"),
+    "no row": (WEIGHTS[:24], "at least one row"),
+    "no date": (WEIGHTS.replace("2010-01-05", "soon"), "'soon' in data row 2"),
+    "a number for a date": (WEIGHTS.replace("2010-01-05", "7"), "'7' in data row 2"),
+    "day first": (WEIGHTS.replace("2010-01-05", "05/01/2010"), "written like 2009-03-02"),
+    "semicolons": (WEIGHTS.replace(",", ";"), "missing AAPL, GOOG, IBM, MSFT"),
+    "with a zone": (WEIGHTS.replace("-05,", "-05T09:30Z,"), "time zone"),
 }
 
 
@@ -162,7 +168,9 @@ BAD_WEIGHTS = {
 def test_weights_that_cannot_be_used(run: Run, tmp_path: Path, case: str) -> None:
     text, word = BAD_WEIGHTS[case]
     (tmp_path / "w.csv").write_text(text)
-    refused(run("backtest", "--weights", "w.csv"), word)
+    said = run("backtest", "--weights", "w.csv")
+    refused(said, word)
+    assert "Warning" not in said.err
 
 
 def test_weights_with_gaps_hold_when_asked(run: Run, tmp_path: Path) -> None:
@@ -170,6 +178,31 @@ def test_weights_with_gaps_hold_when_asked(run: Run, tmp_path: Path) -> None:
     said = run("backtest", "--weights", "w.csv", "--nan-holds")
     assert said.status == 0
     assert "Sharpe (yearly)" in said.out
+    # Whose weights they are is not known, and these fit.
+    assert "Out of sample" not in said.out
+    assert "limit" not in said.out
+
+
+def test_percentages_for_fractions_do_not_pass_without_a_word(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "w.csv").write_text(WEIGHTS.replace("0.", ""))
+    said = run("backtest", "--weights", "w.csv")
+    assert said.status == 0
+    assert "more than 0.98 of equity on 2 of 3270 bars (at most 8)" in " ".join(said.out.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (("--weights", "w.csv", "--frontier"), "--frontier belongs to a run"),
+        (("--sweep", "g.yaml", "--frontier"), "--frontier belongs to a run"),
+        (("--nan-holds",), "--nan-holds belongs to --weights"),
+    ],
+)
+def test_options_of_another_backtest_are_refused(
+    run: Run, tmp_path: Path, arguments: tuple[str, ...], word: str
+) -> None:
+    (tmp_path / "w.csv").write_text(WEIGHTS)
+    refused(run("backtest", *arguments), word)
 
 
 def test_unknown_verb_suggests_one(run: Run) -> None:

@@ -228,10 +228,8 @@ def backtest(
         json: print JSON.
         settings: dotted overrides.
     """
-    if sweep is None and (ray is not None or workers is not None):
-        raise ConfigError("--ray and --workers belong to a sweep", "no --sweep", "Name a grid.")
-    if sweep is not None and weights is not None:
-        raise ConfigError("a backtest takes one of --sweep and --weights", "both", "Drop one.")
+    _check_choice(weights, sweep, scaled_out=ray is not None or workers is not None,
+                  nan_holds=nan_holds, frontier=frontier)  # fmt: skip
     facts: JsonDict = {}
     with _stage(run, config, settings) as stage:
         if sweep is not None:
@@ -245,12 +243,29 @@ def backtest(
     if json:
         print_json({"measures": table.to_dict(orient="index"), **facts})
         return 0
-    print_frame("Out of sample, all costs paid", arm_table(table))
+    # Nobody here knows which bars the weights of a file were chosen on.
+    heading = "Out of sample, all costs paid" if weights is None else "All costs paid"
+    print_frame(heading, arm_table(table))
     for sentence in facts.get("summary", ()):
         print_line(sentence)
-    shown = ("report", "bars", "symbols", "engine", "note")
+    shown = ("report", "bars", "symbols", "engine", "limit", "note")
     print_facts("", {name: facts[name] for name in shown if name in facts})
     return 0
+
+
+def _check_choice(
+    weights: Path | None, sweep: Path | None, *, scaled_out: bool, nan_holds: bool, frontier: bool
+) -> None:
+    """Refuse options of a backtest that another kind of backtest would silently leave out."""
+    if sweep is None and scaled_out:
+        raise ConfigError("--ray and --workers belong to a sweep", "no --sweep", "Name a grid.")
+    if sweep is not None and weights is not None:
+        raise ConfigError("a backtest takes one of --sweep and --weights", "both", "Drop one.")
+    if nan_holds and weights is None:
+        raise ConfigError("--nan-holds belongs to --weights", "no --weights", "Name a file.")
+    if frontier and (sweep is not None or weights is not None):
+        other = "--sweep" if weights is None else "--weights"
+        raise ConfigError("--frontier belongs to a run's backtest", other, "Drop one.")
 
 
 def _print_sweep(ranking: "pd.DataFrame", facts: JsonDict, json: bool) -> int:

@@ -8,6 +8,7 @@ import pandas as pd
 from trading_rlhf.backtest import arm_table, run_backtest
 from trading_rlhf.errors import AccountingError, DataError
 from trading_rlhf.market import Bars, load_bars, survivorship_note
+from trading_rlhf.market.dates import read_dates
 from trading_rlhf.services.backtest_frontier import sweep_approval
 from trading_rlhf.services.backtest_report import compare_run, figures_json, write_run_report
 from trading_rlhf.services.stages import Stage, open_stage
@@ -63,6 +64,7 @@ def backtest_weights(
         "engine": result.engine,
         "bars": bars.shape[0],
         "symbols": list(bars.symbols),
+        **_limit_note(targets, config.policy.max_gross),
         "note": survivorship_note(bars),
     }
 
@@ -71,28 +73,10 @@ def read_weights_file(path: Path, bars: Bars, nan_holds: bool) -> FloatArray:
     """Target weights ``[T, N]`` of bars from a CSV file; bars without a row hold.
 
     Raises:
-        DataError: the file cannot be read or names unknown dates or symbols.
+        DataError: the file cannot be read, or names unknown dates or symbols or none.
         AccountingError: a weight is missing or infinite.
     """
-    try:
-        table = pd.read_csv(path, index_col=0, parse_dates=True)
-    except (OSError, ValueError) as error:
-        raise DataError(
-            "weights come from a readable CSV file",
-            f"{path}: {str(error).splitlines()[0]}",
-            "Give a date column first and one column per symbol.",
-        ) from error
-    unknown = [str(c) for c in table.columns if c not in bars.symbols]
-    missing = [s for s in bars.symbols if s not in table.columns]
-    strangers = [] if not isinstance(table.index, pd.DatetimeIndex) else [
-        str(day.date()) for day in table.index.difference(bars.dates)
-    ]  # fmt: skip
-    if unknown or missing or strangers or not isinstance(table.index, pd.DatetimeIndex):
-        raise DataError(
-            f"weights need dates of the bars and the columns {', '.join(bars.symbols)}",
-            f"unknown columns {unknown}, missing {missing}, dates without a bar {strangers[:3]}",
-            "Correct the header and the first column.",
-        )
+    table = _dated(path, bars)
     if table.index.has_duplicates or not table.index.is_monotonic_increasing:
         raise DataError(
             "dates of weights must be sorted and unique", f"others in {path}", "Sort the file."
@@ -109,3 +93,51 @@ def read_weights_file(path: Path, bars: Bars, nan_holds: bool) -> FloatArray:
             "Fill the cell, or pass --nan-holds to hold the position there.",
         )
     return given.reindex(bars.dates).to_numpy(dtype=np.float64)
+
+
+def _dated(path: Path, bars: Bars) -> pd.DataFrame:
+    """The file's table by dates of bars, with a column for each symbol."""
+    try:
+        table = pd.read_csv(path, index_col=0)
+    except (OSError, ValueError) as error:
+        raise DataError(
+            "weights come from a readable CSV file",
+            f"{path}: {str(error).splitlines()[0]}",
+            "Give a date column first and one column per symbol.",
+        ) from error
+    unknown = [str(c) for c in table.columns if c not in bars.symbols]
+    missing = [s for s in bars.symbols if s not in table.columns]
+    if unknown or missing:
+        found = {"unknown": unknown, "missing": missing}
+        raise DataError(
+            f"weights need a date first and then the columns {', '.join(bars.symbols)}",
+            " and ".join(f"{word} {', '.join(names)}" for word, names in found.items() if names),
+            "Correct the header, with commas between its names.",
+        )
+    if table.empty:
+        raise DataError("weights need at least one row", f"none in {path}", "Give a date's.")
+    places, dates, _ = read_dates(pd.Series(table.index.astype(str)))
+    # One clock for both, so that a difference can be told.
+    same = (dates.tz is None) == (bars.dates.tz is None)
+    strangers = dates.difference(bars.dates) if same else dates
+    if len(strangers):
+        raise DataError(
+            "dates of weights must be those of bars",
+            f"{len(strangers)} without a bar, first {strangers[0]:%Y-%m-%d}",
+            f"Use dates from {bars.dates[0]:%Y-%m-%d} to {bars.dates[-1]:%Y-%m-%d} with a bar.",
+        )
+    return table.set_index(dates[places])
+
+
+def _limit_note(targets: FloatArray, max_gross: float) -> JsonDict:
+    """What is said where weights go beyond the limit of gross exposure; empty where none does."""
+    wanted = np.nansum(np.abs(targets), axis=1)
+    # As in the backtest: rounding alone exceeds nothing.
+    beyond = wanted > max_gross * (1 + 1e-12)
+    if not beyond.any():
+        return {}
+    return {
+        "limit": f"Weights add up to more than {max_gross:g} of equity on {beyond.sum()} of "
+        f"{len(wanted)} bars (at most {wanted.max():g}) and were scaled to it: see "
+        "--policy.max-gross, and give fractions, not percentages."
+    }
