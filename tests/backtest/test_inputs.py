@@ -137,3 +137,11 @@ def test_labels_of_other_data_are_one_sentence(bars, wanted, columns, shift, sta
     with pytest.raises(AccountingError) as caught:
         run_backtest(bars, frame)
     assert str(caught.value).startswith(start)
+
+
+def test_a_mask_is_not_lost_without_a_word(bars: Bars) -> None:
+    masked = np.ma.masked_greater(np.full(bars.shape, 0.2), 0.1)
+    with pytest.raises(AccountingError, match=r"whose mask would be lost.*filled"):
+        run_backtest(bars, masked)
+    given = np.ma.masked_array(np.full(bars.shape, 0.2))
+    assert run_backtest(bars, given).measures.equals(run_backtest(bars, given.data).measures)

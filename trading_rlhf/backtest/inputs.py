@@ -4,6 +4,7 @@ import math
 from textwrap import shorten
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -92,10 +93,16 @@ def as_targets(bars: Bars, targets: object, device: str) -> Tensor:
         device: torch device.
 
     Raises:
-        AccountingError: they have the wrong shape or labels, or are no numbers.
+        AccountingError: they have the wrong shape or labels, are masked, or are no numbers.
     """
     if isinstance(targets, pd.DataFrame):
         targets = _in_order(bars, targets)
+    if np.ma.is_masked(targets):
+        raise AccountingError(
+            "targets must have a number or NaN everywhere",
+            "a masked array, whose mask would be lost",
+            "Use targets.filled(np.nan) to hold where it is masked.",
+        )
     numbers = as_numbers(targets, "targets").detach()
     dtype = torch.float32 if numbers.dtype == torch.float32 else torch.float64
     batch = numbers.unsqueeze(0) if numbers.ndim == 2 else numbers
