@@ -176,6 +176,6 @@ def test_a_demo_says_that_its_reviewers_are_simulated(demo_run: Path) -> None:
     items = found.items[found.items["group"] == most]
     mean = 1e4 * items["profit"].sum() / items["notional"].sum()
     assert everyone.loc[most, "bps"] == pytest.approx(mean)
-    assert everyone.loc["approved", "low"] < mean < everyone.loc["approved", "high"]
+    assert everyone.loc[most, "low"] < mean < everyone.loc[most, "high"]
     written = json.loads(json.dumps(found.to_json(), allow_nan=False))
-    assert written["table"][0]["bps"] == pytest.approx(mean)
+    assert mean in [pytest.approx(row["bps"]) for row in written["table"] if row["bps"] is not None]
