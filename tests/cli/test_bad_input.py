@@ -205,6 +205,14 @@ def test_options_of_another_backtest_are_refused(
     refused(run("backtest", *arguments), word)
 
 
+def test_ctrl_c_says_that_it_stopped(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("trading_rlhf.cli.runs.read_status", interrupted)
+    refused(run("status", "--run", "runs/none"), "Stopped.", status=130)
+
+
 def test_unknown_verb_suggests_one(run: Run) -> None:
     refused(run("trian"), "train", status=2)
 

@@ -190,7 +190,7 @@ def test_without_ray_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
         RayWorkers("local", None)
 
 
-def test_closing_stops_what_is_running(tmp_path: Path) -> None:
+def test_closing_stops_what_is_running_and_ctrl_c_alone_does_not(tmp_path: Path) -> None:
     context = opened(small_run(tmp_path))
     cells = laid_out(context, "train.iterations: [1000000]")
     context.store.close()
@@ -198,10 +198,15 @@ def test_closing_stops_what_is_running(tmp_path: Path) -> None:
     work.mkdir()
     workers = LocalWorkers(1)
     workers.start(Job(tuple(cells), context.bars.sha256, work, system_clock))
+    [worker] = multiprocessing.active_children()
+    # While it still imports; the terminal sends it to parent and workers alike.
+    time.sleep(0.5)
+    os.kill(worker.pid or 0, signal.SIGINT)
     ends = time.monotonic() + 250
     while not any(work.iterdir()):
+        assert worker.is_alive()
         assert time.monotonic() < ends
         time.sleep(0.05)
-    assert len(multiprocessing.active_children()) == 1
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     workers.close()
     assert multiprocessing.active_children() == []

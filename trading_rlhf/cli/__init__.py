@@ -34,6 +34,8 @@ app = App(
     name="trading-rlhf",
     help="Trains trading strategies with the traders who review them.",
     version=__version__,
+    # Else Ctrl+C ends a command without a word; main says that it stopped.
+    suppress_keyboard_interrupt=False,
 )
 for _name, (_place, _help) in _VERBS.items():
     app.command(f"{__name__}.{_place}", name=_name, help=_help)

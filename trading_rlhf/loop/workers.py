@@ -12,7 +12,7 @@ import signal
 import socket
 import threading
 import traceback
-from collections.abc import Sized
+from collections.abc import Iterator, Sized
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
@@ -103,7 +103,8 @@ class LocalWorkers(_Crew):
         """Give a job to an idle worker."""
         # A pool of one process each: of a larger pool, one death would break every job.
         pool = self._pools.pop() if self._pools else self._hire()
-        self._jobs[pool.submit(run_job, job)] = (job, pool)
+        with _interrupts_ignored():
+            self._jobs[pool.submit(run_job, job)] = (job, pool)
 
     def next(self) -> tuple[Job, list[CellResult] | str]:
         """Wait for a job; returns it with its results, or with why it was lost."""
@@ -131,6 +132,23 @@ class LocalWorkers(_Crew):
         return ProcessPoolExecutor(
             1, self._context, initializer=_tie_to_parent, initargs=(self._lifeline,)
         )
+
+
+@contextlib.contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Processes that start within never hear of Ctrl+C, which is the parent's affair.
+
+    It reaches them too while they still import torch, long before their initializer.
+    """
+    # Others than the main thread cannot set this.
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _tie_to_parent(lifeline: Connection) -> None:
