@@ -205,6 +205,16 @@ def test_options_of_another_backtest_are_refused(
     refused(run("backtest", *arguments), word)
 
 
+def test_what_was_written_aside_goes_by_its_own_name(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "page.html").mkdir()
+    monkeypatch.setattr(
+        "trading_rlhf.cli.runs.read_status", lambda _: replace_text(Path("page.html"), "text")
+    )
+    refused(run("status", "--run", "runs/none"), "directory for page.html. Check")
+
+
 def test_ctrl_c_says_that_it_stopped(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt

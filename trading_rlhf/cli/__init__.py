@@ -60,8 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print_error(f"Error: {error}")
         sys.exit(1)
     except OSError as error:
-        # Libraries that raise it themselves name the file in their words alone.
-        place = "" if error.filename is None else f" for {error.filename}"
+        # Libraries that raise it themselves name the file in their words alone. A file that was
+        # written aside could not take its place: the second name.
+        name = error.filename2 or error.filename
+        place = "" if name is None else f" for {name}"
         print_error(
             f"Error: files and folders must be usable; got {error.strerror or error}{place}. "
             "Check its rights, its disk and its name."
