@@ -7,7 +7,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from trading_rlhf.accounting import CostModel
-from trading_rlhf.agent import PolicyConfig, TrainConfig
+from trading_rlhf.agent import BaseTrainConfig, PolicyConfig, TrainConfig
 from trading_rlhf.broker import LimitsConfig
 from trading_rlhf.env import GateConfig
 from trading_rlhf.errors import ConfigError, validation_words
@@ -68,8 +68,8 @@ class RunConfig(BaseModel):
         0.2,
         ge=0,
         le=0.6,
-        description="Last share of those, never fitted on: for stopping early and for choosing a "
-        "champion.",
+        description="Last share of those, never fitted on: for choosing a champion; the first "
+        "half of them stops training where train.patience says so.",
     )
     equity: float = Field(
         1e6, gt=0, allow_inf_nan=False, description="Account value at the start (USD)."
@@ -88,7 +88,7 @@ class RunConfig(BaseModel):
         description="Expected bars of what is resampled in one piece.",
     )
     policy: PolicyConfig = Field(PolicyConfig(), description="Shape of the policy.")
-    train: TrainConfig = Field(TrainConfig(), description="Training of the base policy.")
+    train: BaseTrainConfig = Field(BaseTrainConfig(), description="Training of the base policy.")
     shape: TrainConfig = Field(
         TrainConfig(iterations=90, learning_rate=1e-3),
         description="The few iterations under the desk, from the base policy.",

@@ -14,6 +14,7 @@ __all__ = [
     "RunError",
     "StoreError",
     "TradingRlhfError",
+    "TrainingError",
     "validation_words",
 ]
 
@@ -83,6 +84,10 @@ class ConfigError(TradingRlhfError):
 
 class RunError(TradingRlhfError):
     """A run directory that is missing, incomplete or in use."""
+
+
+class TrainingError(TradingRlhfError):
+    """A training that cannot go on: its numbers are no longer finite or explode."""
 
 
 def validation_words(message: str) -> str:

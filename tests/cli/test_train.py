@@ -36,3 +36,24 @@ def test_a_setting_of_ppo_out_of_range_is_one_sentence(run: Run) -> None:
     assert said.status != 0
     assert "apg" in said.sentence
     assert "Traceback" not in said.err + said.out
+
+
+def test_a_training_that_explodes_is_one_sentence(run: Run, tmp_path: Path) -> None:
+    few = ("--train.iterations", "5", "--train.batch", "4", "--train.horizon", "4")
+    said = run("train", "--run", "x", *few, "--train.learning-rate", "1e20", "--json")
+    assert (said.status, said.out) == (1, "")
+    assert "Error: a training's rewards, gradients and weights must stay finite" in said.sentence
+    assert "in iteration 1. Train again with a smaller --train.learning-rate" in said.sentence
+    assert not (tmp_path / "x" / "policies").exists()
+    again = run("train", "--run", "x", *few, "--train.learning-rate", "1e-3", "--json")
+    assert again.status == 0
+
+
+def test_a_training_that_ends_early_says_what_ended_it(run: Run) -> None:
+    few = ("--train.iterations", "4", "--train.batch", "4", "--train.horizon", "4",
+           "--train.check-every", "2", "--train.patience", "1")  # fmt: skip
+    said = run("train", "--run", "x", *few, "--json")
+    assert "a champion is chosen on later bars" in json.loads(said.out)["stopped"]
+    said = run("train", "--run", "y", "--shape.patience", "3")
+    assert said.status != 0
+    assert "patience" in said.sentence

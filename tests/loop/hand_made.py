@@ -57,6 +57,7 @@ def make_context(folder: Path, key: bytes, delay: int = 0) -> Context:
         registry=default_registry(),
         market=make_market(bars),
         train_bars=range(20, FIRST_TEST_BAR - 20),
+        stopping_bars=range(0),
         validation_bars=range(0),
         test_bars=range(FIRST_TEST_BAR, bars.shape[0]),
         store=open_store(folder / "store.db", key, clock),

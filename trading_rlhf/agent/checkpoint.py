@@ -1,5 +1,6 @@
 """Policies and trainings on disk: safetensors for numbers, JSON for what they mean."""
 
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -10,10 +11,18 @@ from trading_rlhf import __version__
 from trading_rlhf.agent.policy import Policy, PolicyConfig
 from trading_rlhf.agent.training import TrainConfig, Training, named_parameters, start_training
 from trading_rlhf.errors import CheckpointError
+from trading_rlhf.store.files import replace_text
 from trading_rlhf.store.weights import content_id, read_weights, write_weights
 from trading_rlhf.types import JsonDict
 
-__all__ = ["PolicyRecord", "save_policy", "load_policy", "save_training", "load_training"]
+__all__ = [
+    "PolicyRecord",
+    "save_policy",
+    "load_policy",
+    "save_training",
+    "load_training",
+    "mark_setback",
+]
 
 
 @dataclass(frozen=True)
@@ -108,9 +117,12 @@ def save_training(training: Training, path: Path, config: TrainConfig, identity:
             tensors[f"adam.{key}.{name}"] = torch.as_tensor(value)
     tensors["generator"] = training.generator.get_state()
     tensors["frozen"] = training.frozen
+    tensors |= {f"best.{name}": value for name, value in training.best.items()}
     meta = {
         "iteration": training.iteration,
         "history": training.history,
+        "checks": training.checks,
+        "setbacks": training.setbacks,
         "config": config.model_dump(),
         "identity": identity,
     }
@@ -124,6 +136,8 @@ def load_training(
 ) -> Training | None:
     """Read a training back into ``policy``; None where nothing usable was kept.
 
+    One that ceased to be finite goes on under another learning rate, too; ``setbacks`` tells where.
+
     Raises:
         CheckpointError: it belongs to other settings or data, or is damaged.
     """
@@ -132,7 +146,10 @@ def load_training(
     tensors, meta = read_weights(path)
     try:
         # Settings that came later than the file have their defaults.
-        if TrainConfig(**meta["config"]) != config or meta["identity"] != identity:
+        before = type(config)(**meta["config"])
+        setback = meta.get("setback")
+        same = _without_rate(before) == _without_rate(config) if setback else before == config
+        if not same or meta["identity"] != identity:
             raise CheckpointError(
                 "a training goes on only with its own settings and data",
                 f"other settings in {path.with_suffix('.json')}",
@@ -140,7 +157,10 @@ def load_training(
             )
         if int(tensors["iteration"]) != meta["iteration"]:
             return None
-        return _restore(tensors, meta, policy, config)
+        training = _restore(tensors, meta, policy, config)
+        if setback and before != config:
+            training.setbacks.append(setback)
+        return training
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
             "a kept training must be complete",
@@ -168,7 +188,37 @@ def _restore(
     generator.set_state(tensors["generator"])
     training.frozen = tensors["frozen"]
     training.iteration, training.history = meta["iteration"], meta["history"]
+    training.checks = [(at, score) for at, score in meta.get("checks", [])]
+    training.best = _under("best.", tensors)
+    training.setbacks = list(meta.get("setbacks", []))
     return training
+
+
+def mark_setback(path: Path, config: TrainConfig, iteration: int) -> int | None:
+    """Note in a kept training that it ceased to be finite in ``iteration``.
+
+    Args:
+        path: file name without suffix.
+        config: settings under which it did.
+        iteration: the first one that does not count.
+
+    Returns:
+        The iteration from which it can go on; None where nothing was kept.
+    """
+    file = path.with_suffix(".json")
+    if not file.exists():
+        return None
+    _, meta = read_weights(path)
+    kept = int(meta["iteration"])
+    meta["setback"] = {"at": iteration, "back_to": kept, "learning_rate": config.rate(0)}
+    replace_text(file, json.dumps(meta, indent=1, sort_keys=True))
+    return kept
+
+
+def _without_rate(config: TrainConfig) -> JsonDict:
+    settings = config.model_dump()
+    del settings["learning_rate"], settings["ppo"]["learning_rate"]
+    return settings
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from trading_rlhf.accounting import CostModel
 from trading_rlhf.agent.apg import apg_step
 from trading_rlhf.agent.policy import Policy
 from trading_rlhf.agent.ppo import ppo_step
-from trading_rlhf.agent.training import Task, TrainConfig, Training
+from trading_rlhf.agent.training import Task, TrainConfig, Training, require_sound
 from trading_rlhf.env import GateConfig, MarketTensors
 from trading_rlhf.errors import ConfigError
 from trading_rlhf.types import Desk, RewardFn
@@ -58,6 +58,7 @@ def train(
     Raises:
         ConfigError: the window is shorter than a rollout, or the training was started for another
             method.
+        TrainingError: rewards, gradients or weights explode; the iteration does not count.
     """
     if len(bars) < config.horizon + 2:
         raise ConfigError(
@@ -79,7 +80,9 @@ def train(
         for group in training.optimizer.param_groups:
             group["lr"] = config.rate(iteration)
         window = _draw_windows(bars, config, training.generator)
+        training.figures.clear()
         rewards, shift = step(training, task, window, config)
+        require_sound(training, rewards)
         training.frozen |= shift > config.trust_region
         training.history.append(rewards.tolist())
         training.iteration = iteration + 1

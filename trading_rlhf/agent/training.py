@@ -1,5 +1,6 @@
 """Settings and state of a training, and what both ways of training do alike."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -12,18 +13,27 @@ from trading_rlhf.accounting import CostModel
 from trading_rlhf.agent.critic import Critic
 from trading_rlhf.agent.policy import Policy
 from trading_rlhf.env import GateConfig, MarketTensors
-from trading_rlhf.types import Desk, RewardFn
+from trading_rlhf.errors import TrainingError
+from trading_rlhf.types import Desk, JsonDict, RewardFn
 
 __all__ = [
+    "BaseTrainConfig",
     "PpoConfig",
     "Task",
     "TrainConfig",
     "Training",
     "clip_each",
     "named_parameters",
+    "require_sound",
     "start_training",
     "step_members",
 ]
+
+_LARGEST_GRADIENT = 1e6
+"""Norm of one policy's gradient beyond which it explodes; below 1000 where it was measured."""
+
+_LARGEST_WEIGHT = 1e3
+"""Size of a weight beyond which it explodes; they start below 1."""
 
 
 class PpoConfig(BaseModel):
@@ -96,6 +106,18 @@ class TrainConfig(BaseModel):
         return full * (1.0 - iteration / self.iterations) + 1e-4
 
 
+class BaseTrainConfig(TrainConfig):
+    """Settings of a base policy's training, which may end early."""
+
+    patience: int = Field(
+        0,
+        ge=0,
+        description="Checks without improvement on the first half of the validation bars, after "
+        "which training ends; the best weights are kept. 0 never checks.",
+    )
+    check_every: int = Field(10, ge=1, description="Iterations between two checks.")
+
+
 @dataclass
 class Training:
     """A training in progress; everything needed to go on is in here.
@@ -108,6 +130,10 @@ class Training:
         frozen: ``[S]`` policies that reached the trust region.
         history: mean reward of each policy by iteration, ``[S]`` lists.
         critic: what ppo learns beside the policy; None for apg.
+        checks: iteration and score of each check on the bars kept for stopping.
+        best: weights of the policy at the best check; empty before the first.
+        setbacks: where it ceased to be finite and went on at another learning rate.
+        figures: ``[S]`` each, of the newest iteration, for whoever watches; not kept.
     """
 
     policy: Policy
@@ -117,6 +143,10 @@ class Training:
     iteration: int = 0
     history: list[list[float]] = field(default_factory=list)
     critic: Critic | None = None
+    checks: list[tuple[int, float]] = field(default_factory=list)
+    best: dict[str, Tensor] = field(default_factory=dict)
+    setbacks: list[JsonDict] = field(default_factory=list)
+    figures: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -171,9 +201,15 @@ def named_parameters(training: Training) -> Iterator[tuple[str, nn.Parameter]]:
 
 
 def clip_each(training: Training, limit: float) -> None:
-    """Clip the gradient norm of every stacked policy, with its critic, by itself."""
+    """Clip the gradient norm of every stacked policy, with its critic, by itself.
+
+    Raises:
+        TrainingError: a norm is not finite or explodes; nothing was stepped by it.
+    """
     gradients = [p.grad for _, p in named_parameters(training) if p.grad is not None]
     norm = torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0).sqrt()
+    _require(training, norm, _LARGEST_GRADIENT, "a gradient norm")
+    training.figures["gradient_norm"] = norm
     scale = (limit / (norm + 1e-9)).clamp(max=1.0)
     for gradient in gradients:
         gradient.mul_(scale.view(-1, 1, 1))
@@ -201,3 +237,27 @@ def step_members(training: Training, resting: Tensor | None = None) -> None:
     with torch.no_grad():
         for each, old in zip(kept, before, strict=True):
             each.copy_(torch.where(rows, old, each))
+
+
+def require_sound(training: Training, rewards: Tensor) -> None:
+    """Refuse to go on from rewards ``[S]`` or weights that are not finite or explode.
+
+    Raises:
+        TrainingError: a member that is not frozen has some.
+    """
+    _require(training, rewards, math.inf, "a mean reward")
+    sizes = [p.detach().abs().amax((1, 2)) for _, p in named_parameters(training)]
+    _require(training, torch.stack(sizes).amax(0), _LARGEST_WEIGHT, "a weight")
+
+
+def _require(training: Training, values: Tensor, largest: float, what: str) -> None:
+    """Frozen members do not step, so that theirs do not matter."""
+    good = training.frozen | (values.isfinite() & (values.abs() <= largest))
+    if bool(good.all()):
+        return
+    value = float(values[~good][0])
+    raise TrainingError(
+        "a training's rewards, gradients and weights must stay finite and within bounds",
+        f"{what} of {value:.3g} in iteration {training.iteration + 1}",
+        "Train again with a smaller learning rate.",
+    )

@@ -26,6 +26,8 @@ from trading_rlhf.types import Clock, JsonDict
 
 __all__ = ["Context", "SettableClock", "open_context", "require_database", "require_run"]
 
+_FEWEST_TO_STOP = 20
+
 
 class SettableClock:
     """The present, or the moment of a replay.
@@ -54,8 +56,10 @@ class Context:
         registry: the features it may use.
         market: bars and features as tensors (float64 money).
         train_bars: earlier bars, for fitting.
-        validation_bars: bars after those, purged, for stopping early and for choosing a champion;
-            nothing is fitted on them. Empty where the settings keep none.
+        stopping_bars: bars after those, purged, that say when training stops; nothing is fitted on
+            them. Empty unless the settings stop early.
+        validation_bars: bars after those, purged, for choosing a champion; neither fitted nor
+            stopped on. Empty where the settings keep none.
         test_bars: later bars, purged, for reporting.
         store: its database.
         clock: settable, for replays.
@@ -67,6 +71,7 @@ class Context:
     registry: FeatureRegistry
     market: MarketTensors
     train_bars: range
+    stopping_bars: range
     validation_bars: range
     test_bars: range
     store: Store
@@ -207,7 +212,7 @@ def open_context(
             f"{bars.shape[0]} bars in {config.data}",
             "Use a longer history.",
         )
-    train, validation, test = _periods(bars.shape[0], first, config)
+    train, stopping, validation, test = _periods(bars.shape[0], first, config)
     return Context(
         folder=folder,
         config=config,
@@ -215,6 +220,7 @@ def open_context(
         registry=registry,
         market=MarketTensors.for_costs(bars, features, config.costs),
         train_bars=train,
+        stopping_bars=stopping,
         validation_bars=validation,
         test_bars=test,
         store=open_store(folder / "store.db", audit_key, clock),
@@ -222,8 +228,8 @@ def open_context(
     )
 
 
-def _periods(n_bars: int, first: int, config: RunConfig) -> tuple[range, range, range]:
-    """Bars to fit on, to validate on and to report on, with a purged gap before each later one."""
+def _periods(n_bars: int, first: int, config: RunConfig) -> tuple[range, range, range, range]:
+    """Bars to fit, stop, validate and report on, with a purged gap before each later one."""
     earlier, test = time_split(n_bars, config.train_fraction, HORIZON)
     usable = range(first, earlier.stop)
     kept = int(len(usable) * config.validation_fraction)
@@ -234,4 +240,16 @@ def _periods(n_bars: int, first: int, config: RunConfig) -> tuple[range, range, 
             f"{len(usable)} of them, {kept} and a gap of {HORIZON} taken for validation",
             "Use a longer history, a larger train_fraction or a smaller validation_fraction.",
         )
-    return train, usable[len(usable) - kept :], range(test.start, n_bars)
+    stopping, validation = range(0), usable[len(usable) - kept :]
+    if config.train.patience:
+        # What chose the weights must not be what they are then judged by.
+        half = max((kept - HORIZON) // 2, 0)
+        stopping, validation = validation[:half], validation[half + HORIZON :]
+        if half < _FEWEST_TO_STOP:
+            raise DataError(
+                f"stopping early needs at least {_FEWEST_TO_STOP} bars, half of those for "
+                "validation",
+                f"{half}",
+                "Use a longer history, a larger validation_fraction, or train.patience 0.",
+            )
+    return train, stopping, validation, range(test.start, n_bars)

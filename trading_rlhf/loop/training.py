@@ -10,42 +10,42 @@ from trading_rlhf.agent import (
     Policy,
     PolicyRecord,
     ProfitReward,
+    Training,
     load_training,
     orthogonal_start,
     save_policy,
-    save_training,
     start_training,
     train,
 )
 from trading_rlhf.backtest import stack_policies
 from trading_rlhf.env import MarketTensors
 from trading_rlhf.loop.context import Context
+from trading_rlhf.loop.fitting import Checkpoint, Watch, best_check, fit_policy
 from trading_rlhf.market import bootstrap_bars, compute_features
 from trading_rlhf.reward import ShapedReward, ShapingConfig, SlicedDesk, SlicedReward
 from trading_rlhf.types import Desk, JsonDict, Progress
 
 __all__ = ["shape_policies", "store_policy", "train_base", "training_histories"]
 
-_KEEP_EVERY = 50
-"""Iterations between two checkpoints."""
 
-_TURN = 5
-"""Iterations on one history before the next has its turn."""
-
-
-def train_base(context: Context, progress: Progress) -> PolicyRecord:
+def train_base(context: Context, progress: Progress, watch: Watch | None = None) -> PolicyRecord:
     """Train the profit-only policy on the earlier bars; goes on where a killed run stopped.
 
     Args:
         context: the run.
         progress: told about each iteration.
+        watch: shown the training after each iteration, beside that.
 
     Returns:
         Record of the stored policy.
+
+    Raises:
+        TrainingError: the training explodes; its last checkpoint stays.
     """
     config = context.config
     generator = context.generator("train")
     policy = Policy(len(config.features), config.policy, 1, generator)
+    stopping = context.stopping_bars
     identity = {
         "data": context.bars.sha256,
         "features": list(config.features),
@@ -54,36 +54,45 @@ def train_base(context: Context, progress: Progress) -> PolicyRecord:
         "histories": [config.histories, config.block],
         "bars": [context.train_bars.start, context.train_bars.stop],
     }
-    kept = context.folder / "training"
-    training = load_training(kept, policy, config.train, identity)
+    if stopping:
+        identity["stopping"] = [stopping.start, stopping.stop]
+    kept = Checkpoint(context.folder / "training", identity)
+    training = load_training(kept.path, policy, config.train, identity)
     if training is None:
         if config.train.method == "ppo" and config.train.ppo.orthogonal:
             orthogonal_start(policy, generator)
         training = start_training(policy, config.train, generator)
-    histories = training_histories(context)
-    turn = _KEEP_EVERY if len(histories) == 1 else _TURN
-    while training.iteration < config.train.iterations:
-        market, bars = histories[training.iteration // turn % len(histories)]
-        train(
-            training,
-            market,
-            bars,
-            config.costs,
-            config.train,
-            ProfitReward(config.train.risk_aversion),
-            gate=config.gate,
-            until=training.iteration + turn,
-            on_step=lambda done: progress(
-                "training the base policy", done, config.train.iterations
-            ),
-            capital=config.equity,
-        )
-        if training.iteration % _KEEP_EVERY == 0:
-            save_training(training, kept, config.train, identity)
-    record = store_policy(context, policy, "base", None)
+
+    def seen(done: Training) -> None:
+        progress("training the base policy", done.iteration, config.train.iterations)
+        if watch is not None:
+            watch(done)
+
+    fit_policy(context, training, training_histories(context), kept, seen)
+    last = stopping[-1] if stopping else context.train_bars[-1]
+    record = store_policy(
+        context, policy, "base", None, context.bars.dates[last].isoformat(),
+        _how_it_went(context, training),
+    )  # fmt: skip
     for suffix in (".safetensors", ".json"):
-        kept.with_suffix(suffix).unlink(missing_ok=True)
+        kept.path.with_suffix(suffix).unlink(missing_ok=True)
     return record
+
+
+def _how_it_went(context: Context, training: Training) -> JsonDict:
+    """What the record says beside the settings: what chose the weights, and other rates before."""
+    details: JsonDict = {"setbacks": training.setbacks} if training.setbacks else {}
+    if training.checks:
+        dates, bars = context.bars.dates, context.stopping_bars
+        iteration, score = best_check(training)
+        details["stopping"] = {
+            "period": [str(dates[bars[0]].date()), str(dates[bars[-1]].date())],
+            "best": iteration,
+            "trained": training.iteration,
+            "checks": len(training.checks),
+            "score_bps": 1e4 * score,
+        }
+    return details
 
 
 def training_histories(context: Context) -> list[tuple[MarketTensors, range]]:
@@ -156,6 +165,7 @@ def store_policy(
     kind: str,
     parent: str | None,
     trained_to: str | None = None,
+    details: JsonDict | None = None,
 ) -> PolicyRecord:
     """Save a policy and record it in the store.
 
@@ -165,6 +175,7 @@ def store_policy(
         kind: "base", "shaped" or "placebo".
         parent: id of the policy it was trained from.
         trained_to: date of the last bar it was fitted on (ISO); None is that of the run.
+        details: more to record.
     """
     record = save_policy(
         policy, context.policies, context.config.features, context.bars.sha256, kind, parent
@@ -178,6 +189,7 @@ def store_policy(
         "data_sha256": record.data_sha256,
         "parameters": size,
         "trained_to": last.isoformat() if trained_to is None else trained_to,
+        **(details or {}),
     }
     if kind != "base":
         payload["shaping"] = context.config.shaping.model_dump(mode="json")

@@ -172,12 +172,14 @@ def _warnings(context: Context) -> list[str]:
 def _facts(context: Context, compared: ComparedArms) -> list[tuple[str, str]]:
     dates, train, result = context.bars.dates, context.train_bars, compared.result
     costs, delay = context.config.costs, context.config.gate.delay
-    validation = context.validation_bars
+    stopping, validation = context.stopping_bars, context.validation_bars
     trials = compared.luck.luck.trials
     stored = context.reward_model()
     facts = [
         ("Data", f"{context.config.data}: {_some(context.bars.symbols)}"),
         ("Fitted on", date_range(dates[train.start : train.stop])),
+        *([("Stopped on", date_range(dates[stopping.start : stopping.stop]))]
+          if len(stopping) else []),
         *([("Validated on", date_range(dates[validation.start : validation.stop]))]
           if len(validation) else []),
         ("Tested on", f"{date_range(result.dates)}, {len(result.dates):,} bars"),

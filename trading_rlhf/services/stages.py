@@ -61,6 +61,10 @@ __all__ = [
 ]
 
 
+_TOLD = ("stopping", "setbacks")
+"""What a copied policy's record says of its training, too."""
+
+
 @dataclass(frozen=True)
 class Stage:
     """What every verb is given.
@@ -119,10 +123,26 @@ def train(stage: Stage) -> JsonDict:
             write_config(config, stage.run / "config.yaml")
             context.record_data()
             record = train_base(context, stage.progress)
+            event = context.newest("policy", "base")
+            stopped = None if event is None else event.payload.get("stopping")
             waits = _waiting(context)
         finally:
             context.store.close()
-    return {"policy": record.id, "kind": "base", "iterations": config.train.iterations, **waits}
+    facts = {"policy": record.id, "kind": "base", "iterations": config.train.iterations}
+    if stopped is not None:
+        facts["iterations"] = stopped["best"]
+        facts["stopped"] = _stopped(stopped)
+    return {**facts, **waits}
+
+
+def _stopped(stopping: JsonDict) -> str:
+    """What chose the weights of a training that could end early."""
+    first, last = stopping["period"]
+    return (
+        f"{stopping['checks']} checks on {first} to {last} chose the weights after "
+        f"{stopping['best']} of {stopping['trained']} iterations; a champion is chosen on later "
+        "bars."
+    )
 
 
 def propose(stage: Stage, count: int, live: bool) -> JsonDict:
@@ -311,7 +331,8 @@ def _copy_base_policy(stage: Stage, demo_run: Path) -> None:
             context.record_data()
             # Copied with the policy: these settings may split the bars differently.
             fitted_to = event.payload.get("trained_to", "")
-            store_policy(context, policy, "base", None, fitted_to)
+            told = {name: event.payload[name] for name in _TOLD if name in event.payload}
+            store_policy(context, policy, "base", None, fitted_to, told)
             # Written last: a desk without config.yaml is begun again.
             write_config(config, stage.run / "config.yaml")
         finally:
