@@ -87,7 +87,7 @@ def benchmark_returns(benchmark: npt.ArrayLike | None, conditions: Conditions) -
             f"{given[~np.isfinite(given) | (given <= 0)][0]}",
             "Correct it, or pass one return less than there are closes.",
         )
-    series = torch.from_numpy(given)
+    series = torch.tensor(given)
     return per_bar_returns(series) if is_equity else series
 
 

@@ -128,6 +128,33 @@ def _delist(held: tl.tensor, lost: tl.tensor, there: tl.tensor, gone: tl.tensor)
 
 
 @_kernel
+def _fill(
+    held: tl.tensor, wants: tl.tensor, at_fill: tl.tensor, fills: tl.tensor, grown: tl.tensor,
+    AT_FILL: tl.constexpr,
+) -> tl.tensor:  # fmt: skip
+    """Trade what fills.
+
+    Returns:
+        Position, what is charged, turnover, and the worth of one unit of them: of equity at the
+        close, or of equity at the fill.
+    """
+    if AT_FILL:
+        position = held * grown / at_fill[:, None]
+        traded = fills * tl.where(wants == wants, wants - position, 0.0)
+        position += traded
+        turn = tl.sum(tl.abs(traded), 1)
+        unit = at_fill
+    else:
+        # Rates and gains of what does not fill are zero in the table.
+        traded = tl.where(wants == wants, wants - held, 0.0)
+        position = held + fills * traded
+        # An order is sized at the close; at the fill it comes to more or less.
+        turn = tl.sum(tl.abs(fills * grown * traded), 1)
+        unit = at_fill * 0.0 + 1.0
+    return position, traded, turn, unit
+
+
+@_kernel
 def _session(
     held: tl.tensor, gross: tl.tensor, net: tl.tensor, wants: tl.tensor, limit: tl.tensor,
     assets: tl.tensor, lost: tl.tensor, sessions: tl.tensor, t: tl.tensor,
@@ -153,25 +180,15 @@ def _session(
     wanted = tl.sum(tl.abs(tl.where(wants == wants, wants, held)), 1)
     if tl.max((wanted > limit).to(tl.int32), 0) > 0:
         wants = _settle(held, wants, wanted, limit)
-    change = tl.where(wants == wants, wants - held, 0.0)
     gone = tl.load(sessions + t * 3 + 5)
     cost = _delist(held, lost + (t + 1) * ASSETS + column, there, gone)
-    fills = tl.load(now, mask=there, other=0.0)
-    # What an order comes to at the fill.
-    grown = tl.load(now + 7 * ASSETS, mask=there, other=0.0)
+    position, traded, turn, unit = _fill(
+        held, wants, at_fill,
+        tl.load(now, mask=there, other=0.0), tl.load(now + 7 * ASSETS, mask=there, other=0.0),
+        AT_FILL,
+    )  # fmt: skip
     if AT_FILL:
         cost = cost / at_fill
-        position = held * grown / at_fill[:, None]
-        traded = fills * tl.where(wants == wants, wants - position, 0.0)
-        position += traded
-        turn = tl.sum(tl.abs(traded), 1)
-        unit = at_fill
-    else:
-        # Rates and gains of what does not fill are zero in the table.
-        traded = change
-        position = held + fills * change
-        turn = tl.sum(tl.abs(fills * grown * change), 1)
-        unit = at_fill * 0.0 + 1.0
     rate = tl.load(now + 3 * ASSETS, mask=there, other=0.0)
     skew = tl.load(now + 4 * ASSETS, mask=there, other=0.0)
     cost += tl.sum(rate * tl.abs(traded) + skew * traded, 1)
