@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.cli.conftest import Said
@@ -57,3 +58,18 @@ def test_a_training_that_ends_early_says_what_ended_it(run: Run) -> None:
     said = run("train", "--run", "y", "--shape.patience", "3")
     assert said.status != 0
     assert "patience" in said.sentence
+
+
+def test_scalars_for_tensorboard(run: Run, tmp_path: Path) -> None:
+    reading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    few = ("--train.iterations", "4", "--train.batch", "4", "--train.horizon", "4",
+           "--train.check-every", "2", "--train.patience", "9")  # fmt: skip
+    assert run("train", "--run", "x", *few, "--json").status == 0
+    events = reading.EventAccumulator(str(tmp_path / "x" / "tensorboard")).Reload()
+    steps = {tag: [e.step for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+    each = [1, 2, 3, 4]
+    assert steps == {
+        "reward/0": each, "gradient_norm/0": each, "learning_rate": each, "stopping_bars": [2, 4],
+    }  # fmt: skip
+    rates = [e.value for e in events.Scalars("learning_rate")]
+    assert rates == pytest.approx([3e-3 * (1 - i / 4) + 1e-4 for i in range(4)])

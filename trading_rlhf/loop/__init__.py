@@ -54,6 +54,7 @@ from trading_rlhf.loop.sweep import (
 )
 from trading_rlhf.loop.sweep_cell import CellResult, Job, run_job, walk_targets
 from trading_rlhf.loop.sweep_grid import Cell, Grid, make_cells, read_grid
+from trading_rlhf.loop.tracking import tensorboard_scalars
 from trading_rlhf.loop.training import shape_policies, store_policy, train_base
 from trading_rlhf.loop.trial_names import base_trial, given_trial, walked_trial
 from trading_rlhf.loop.workers import LocalWorkers, RayWorkers, Workers, usable_cores
@@ -132,6 +133,7 @@ __all__ = [
     "sweep_table",
     "threshold_frontier",
     "trade_outcomes",
+    "tensorboard_scalars",
     "train_base",
     "undisturbed_walks",
     "usable_cores",

@@ -34,6 +34,7 @@ from trading_rlhf.loop import (
     single_user,
     store_placebos,
     store_policy,
+    tensorboard_scalars,
     train_base,
     waiting_challenger,
 )
@@ -122,7 +123,8 @@ def train(stage: Stage) -> JsonDict:
         try:
             write_config(config, stage.run / "config.yaml")
             context.record_data()
-            record = train_base(context, stage.progress)
+            with tensorboard_scalars(stage.run / "tensorboard", config.train) as watch:
+                record = train_base(context, stage.progress, watch)
             event = context.newest("policy", "base")
             stopped = None if event is None else event.payload.get("stopping")
             waits = _waiting(context)
