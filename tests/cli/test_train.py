@@ -73,3 +73,16 @@ def test_scalars_for_tensorboard(run: Run, tmp_path: Path) -> None:
     }  # fmt: skip
     rates = [e.value for e in events.Scalars("learning_rate")]
     assert rates == pytest.approx([3e-3 * (1 - i / 4) + 1e-4 for i in range(4)])
+
+
+def test_a_terminal_sees_figures_and_json_sees_nothing_else(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = ("--train.iterations", "3", "--train.batch", "4", "--train.horizon", "4")
+    assert run("train", "--run", "x", *few, "--json").err == ""
+    assert run("train", "--run", "y", *few).sentence == "training the base policy ..."
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    said = run("train", "--run", "z", *few)
+    assert said.status == 0
+    for word in ("gradient norm", "elapsed", "3 of 3"):
+        assert word in said.sentence

@@ -2,11 +2,13 @@
 
 import json
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.live import Live
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -21,9 +23,18 @@ from rich.text import Text
 if TYPE_CHECKING:
     import pandas as pd
 
+    from trading_rlhf.agent import Training
     from trading_rlhf.types import Progress
 
-__all__ = ["print_error", "print_facts", "print_frame", "print_json", "print_line", "progress_bars"]
+__all__ = [
+    "live_training",
+    "print_error",
+    "print_facts",
+    "print_frame",
+    "print_json",
+    "print_line",
+    "progress_bars",
+]
 
 _WIDTH = 100
 
@@ -56,6 +67,52 @@ def progress_bars() -> Iterator["Progress"]:
             bars.update(tasks[stage], completed=done, total=total)
 
         yield show
+
+
+@contextmanager
+def live_training(
+    quiet: bool,
+) -> Iterator[tuple["Progress", Callable[["Training"], None] | None]]:
+    """Give a progress callback and, on a terminal, a watch that shows a training's figures.
+
+    Args:
+        quiet: show nothing at all.
+    """
+    console = _console(error=True)
+    if quiet:
+        yield lambda _stage, _done, _total: None, None
+        return
+    if not console.is_terminal:
+        with progress_bars() as progress:
+            yield progress, None
+        return
+    begun, total = time.monotonic(), [0]
+    with Live(console=console, refresh_per_second=4) as live:
+
+        def count(_stage: str, _done: int, iterations: int) -> None:
+            total[0] = iterations
+
+        def show(training: "Training") -> None:
+            live.update(_training_table(training, total[0], time.monotonic() - begun))
+
+        yield count, show
+
+
+def _training_table(training: "Training", total: int, seconds: float) -> Table:
+    """One line of figures of the newest iteration."""
+    checks = training.checks
+    cells = {
+        "iteration": f"{training.iteration} of {total}",
+        "reward (bps a bar)": f"{1e4 * sum(training.history[-1]) / len(training.history[-1]):.2f}",
+        "gradient norm": f"{float(training.figures['gradient_norm'].max()):.3g}",
+        "validation (bps a bar)": f"{1e4 * checks[-1][1]:.2f}" if checks else "-",
+        "elapsed": f"{seconds:.0f} s",
+    }
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in cells:
+        table.add_column(Text(name), justify="right")
+    table.add_row(*(Text(cell) for cell in cells.values()))
+    return table
 
 
 def print_frame(title: str, frame: "pd.DataFrame") -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from trading_rlhf.cli.console import (
+    live_training,
     print_error,
     print_facts,
     print_frame,
@@ -108,8 +109,10 @@ def train(
         json: print JSON.
         settings: dotted overrides, kept in the run's config.yaml.
     """
-    with _stage(run, config, settings) as stage:
-        facts = stages.train(stage)
+    given = {} if settings is None else settings.model_dump(exclude_unset=True)
+    with live_training(quiet=json) as (progress, watch):
+        stage = Stage(run, load_secrets(), config, stages.flatten(given), progress)
+        facts = stages.train(stage, watch)
     _print(f"Trained in {run}", facts, json)
     return 0
 

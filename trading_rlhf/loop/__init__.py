@@ -21,6 +21,7 @@ from trading_rlhf.loop.context import (
     require_run,
 )
 from trading_rlhf.loop.demo import run_demo, single_user
+from trading_rlhf.loop.fitting import Watch
 from trading_rlhf.loop.frontier import Frontier, price_frontier, threshold_frontier
 from trading_rlhf.loop.learning import Learned, answered_trades, learn, placebo_models
 from trading_rlhf.loop.outcomes import Outcomes, Trades, trade_outcomes
@@ -133,6 +134,7 @@ __all__ = [
     "sweep_table",
     "threshold_frontier",
     "trade_outcomes",
+    "Watch",
     "tensorboard_scalars",
     "train_base",
     "undisturbed_walks",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trading_rlhf.agent import load_policy
+from trading_rlhf.agent import Training, load_policy
 from trading_rlhf.broker import Signal, export_signals, open_paper_broker, store_refusals
 from trading_rlhf.config import RunConfig, read_config, write_config
 from trading_rlhf.errors import AuditError, RunError
@@ -16,6 +16,7 @@ from trading_rlhf.loop import (
     Learned,
     Replayed,
     SettableClock,
+    Watch,
     ask_about_history,
     by_champion,
     catch_up,
@@ -114,8 +115,8 @@ def demo(stage: Stage) -> JsonDict:
     return run_demo(stage.run, config, stage.secrets.audit_key, clock, stage.progress)
 
 
-def train(stage: Stage) -> JsonDict:
-    """Train a base policy, starting the run where there is none."""
+def train(stage: Stage, watch: Watch | None = None) -> JsonDict:
+    """Train a base policy, starting the run where there is none; ``watch`` sees each iteration."""
     config = stage.settings()
     with single_user(stage.run):
         stage.run.mkdir(parents=True, exist_ok=True)
@@ -123,8 +124,14 @@ def train(stage: Stage) -> JsonDict:
         try:
             write_config(config, stage.run / "config.yaml")
             context.record_data()
-            with tensorboard_scalars(stage.run / "tensorboard", config.train) as watch:
-                record = train_base(context, stage.progress, watch)
+            with tensorboard_scalars(stage.run / "tensorboard", config.train) as write:
+                watches = [each for each in (write, watch) if each is not None]
+
+                def seen(training: Training) -> None:
+                    for each in watches:
+                        each(training)
+
+                record = train_base(context, stage.progress, seen)
             event = context.newest("policy", "base")
             stopped = None if event is None else event.payload.get("stopping")
             waits = _waiting(context)
