@@ -59,10 +59,10 @@ def new_accounts(n_assets: int) -> tuple[Array, Array, Array]:
 
 
 @uncounted
-def pass_night(lane: Array, sessions: Array, session: int) -> None:
+def pass_night(lane: Array, sessions: Array, session: int, many: int) -> None:
     """Growth of equity from the close to the fill: price moves, interest and borrow fees."""
     margin, interest = sessions[session, 0], sessions[session, 1]
-    for j in range(LANES):
+    for j in range(many):
         cash = 1.0 - 0.5 * (lane[GROSS + j] + lane[NET + j]) * lane[INVERSE + j]
         earned = interest * max(cash, 0.0) - margin * max(-cash, 0.0)
         night = 1.0 + lane[NIGHT + j] * lane[INVERSE + j] + earned
@@ -72,9 +72,9 @@ def pass_night(lane: Array, sessions: Array, session: int) -> None:
 
 
 @uncounted
-def close(lane: Array, at_fill: bool, share: float) -> None:
+def close(lane: Array, at_fill: bool, share: float, many: int) -> None:
     """Close the books of a session: equity and everything that is measured."""
-    for j in range(LANES):
+    for j in range(many):
         night, inverse, equity = lane[OVERNIGHT + j], lane[UNIT + j], lane[EQUITY + j]
         # Trades, costs and gain are per equity at the close before, or already at the fill.
         unit = 1.0 if at_fill else inverse

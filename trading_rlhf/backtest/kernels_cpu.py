@@ -132,10 +132,10 @@ def run_block(
     """Run the strategies from the first on, so many, through all bars: as ``fused_backtest``."""
     for t in range(targets.shape[1] - 1):
         was = t % 2
-        pass_night(lane, sessions, t + 1)
+        pass_night(lane, sessions, t + 1, many)
         trade(assets, lost, sessions, t + 1, at_fill, max_gross, targets, first, many, lane, worth,
               wants, was)  # fmt: skip
-        close(lane, at_fill, 1.0 / (t + 1.0))
+        close(lane, at_fill, 1.0 / (t + 1.0), many)
         if len(equity):
             for j in range(many):
                 equity[first + j, t + 1] = lane[EQUITY + j]
@@ -156,7 +156,7 @@ def trade(
     """
     _, n_bars, n_assets = targets.shape
     bar, gone = session - 1, sessions[session, 2] > 0.0
-    own = mark_own(lane)
+    own = mark_own(lane, many)
     if own > 0.0:
         prepare(targets, first, many, bar, 1.0, max_gross, lane, worth, wants, was)
     if own < many:
@@ -166,11 +166,11 @@ def trade(
     width = wants.shape[1]
     if own > 0.0:
         fill(assets, lost, gone, session, at_fill, wants, 0, width, 1.0, many, lane, worth, was)
-    add_up(lane)
-    if mark_over(lane, max_gross * ROUNDED) > 0.0:
+    add_up(lane, many)
+    if mark_over(lane, max_gross * ROUNDED, many) > 0.0:
         prepare(targets, first, many, bar, 2.0, max_gross, lane, worth, wants, was)
         fill(assets, lost, gone, session, at_fill, wants, 0, width, 2.0, many, lane, worth, was)
-        add_up(lane)
+        add_up(lane, many)
 
 
 @uncounted
@@ -185,14 +185,14 @@ def trade_own(
         settle(lane, worth, wants, was, j, n_assets, max_gross)
     width = wants.shape[1]
     fill(assets, lost, gone, session, False, wants, 0, width, 1.0, many, lane, worth, was)
-    add_up(lane)
+    add_up(lane, many)
 
 
 @uncounted
-def mark_own(lane: Array) -> float:
+def mark_own(lane: Array, many: int) -> float:
     """Mark accounts that are ruined or were bound; how many."""
     marked = 0.0
-    for j in range(LANES):
+    for j in range(many):
         own = 1.0 if lane[EQUITY + j] == 0.0 or lane[BOUND + j] > 0.0 else 0.0
         lane[OWN + j] = own
         marked += own
@@ -200,10 +200,10 @@ def mark_own(lane: Array) -> float:
 
 
 @uncounted
-def mark_over(lane: Array, most: float) -> float:
+def mark_over(lane: Array, most: float, many: int) -> float:
     """Mark accounts that wanted too much and traded it; how many."""
     marked = 0.0
-    for j in range(LANES):
+    for j in range(many):
         wanted, own = lane[WANTED + j], lane[OWN + j]
         over = 1.0 if wanted > most and own == 0.0 else 0.0
         lane[LARGEST + j] = max(lane[LARGEST + j], wanted)

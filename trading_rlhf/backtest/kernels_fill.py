@@ -176,7 +176,8 @@ def leave(
 
 
 @uncounted
-def add_up(lane: Array) -> None:
+def add_up(lane: Array, many: int) -> None:
     """Add up the sums of the bar."""
-    for at in range(0, SUMMED, WIDTH):
-        store(lane, at, sum_rows(lane, PARTS + at * WIDTH))
+    for row in range(0, SUMMED, LANES):
+        for at in range(row, row + many, WIDTH):
+            store(lane, at, sum_rows(lane, PARTS + at * WIDTH))

@@ -166,13 +166,13 @@ def run_block(
             for n in range(len(desk.held)):
                 # A ruined account holds.
                 wants[j, n] = desk.passed[n] if lane[EQUITY + j] > 0.0 else np.nan
-        pass_night(lane, sessions, t + 1)
+        pass_night(lane, sessions, t + 1, many)
         trade_own(
             assets, lost, sessions, t + 1, many, features.shape[1], rules.max_gross, lane, worth,
             wants, was,
         )  # fmt: skip
         note_orders(worth, was, wants, lane, first, many, b, k, paths)
-        close(lane, False, 1.0 / (k + 1.0))
+        close(lane, False, 1.0 / (k + 1.0), many)
         note_accounts(lane, first, many, b, k, sums)
 
 
