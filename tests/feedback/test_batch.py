@@ -1,5 +1,6 @@
 import pytest
 
+from tests.processor_time import processor_seconds
 from trading_rlhf.errors import ReviewError
 from trading_rlhf.feedback import (
     LateAnswerError,
@@ -61,19 +62,11 @@ def test_bulk_answers_are_all_or_none_and_never_a_persons(desk, store, ann, prop
 
 
 def test_the_desk_is_quick_with_many_items(desk, store, ann, proposal):
-    import time
-
-    def seconds(work):
-        # Of the processor: other processes on a busy machine do not lengthen it.
-        start = time.process_time()
-        work()
-        return time.process_time() - start
-
     made = [proposal(n % 500, id=f"p{n}") for n in range(10_000)]
     (robot,) = robots(store, 1)
     bulk = [Submission(robot, f"p{n}", "approve", f"t{n}", 1.0) for n in range(5_000)]
-    # Generous: five to ten times what an idle machine takes.
-    assert seconds(lambda: desk.add_proposals(made)) < 20
-    assert seconds(lambda: desk.submit_many(bulk)) < 6
-    assert seconds(lambda: desk.next_item(ann)) < 1
-    assert seconds(lambda: desk.progress(ann)) < 2
+    # Generous: ten times and more of what an idle machine takes.
+    assert processor_seconds(lambda: desk.add_proposals(made), 1) < 40
+    assert processor_seconds(lambda: desk.submit_many(bulk), 1) < 12
+    assert processor_seconds(lambda: desk.next_item(ann)) < 2
+    assert processor_seconds(lambda: desk.progress(ann)) < 4

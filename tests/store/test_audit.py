@@ -249,7 +249,7 @@ def test_many_proposals_are_stored_in_seconds(store, head, proposal_payload):
         rows = [{**proposal_payload, "id": f"q{n}"} for n in range(10_000)]
         assert insert_proposals(session, rows) == 10_000
         assert insert_proposals(session, rows[:100]) == 0
-    assert time.process_time() - start < 10
+    assert time.process_time() - start < 30
     write_head(store, head)
     assert problems(store, head) == []
 
