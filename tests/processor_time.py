@@ -1,4 +1,4 @@
-"""How long work keeps the processor busy: other processes of a busy machine do not lengthen that."""
+"""How long work keeps the processor busy, which other processes do not lengthen."""
 
 import time
 from collections.abc import Callable
