@@ -57,6 +57,7 @@ from trading_rlhf.loop.sweep_cell import CellResult, Job, run_job, walk_targets
 from trading_rlhf.loop.sweep_grid import Cell, Grid, make_cells, read_grid
 from trading_rlhf.loop.tracking import tensorboard_scalars
 from trading_rlhf.loop.training import shape_policies, store_policy, train_base
+from trading_rlhf.loop.trial_ledger import record_walks
 from trading_rlhf.loop.trial_names import base_trial, given_trial, walked_trial
 from trading_rlhf.loop.workers import LocalWorkers, RayWorkers, Workers, usable_cores
 
@@ -112,6 +113,7 @@ __all__ = [
     "proposing_policy",
     "read_grid",
     "record_stress",
+    "record_walks",
     "release",
     "replay",
     "require_database",

@@ -1,14 +1,10 @@
 """The arms of a demo as trials: counted in the ledger, and judged by everything in it."""
 
-from trading_rlhf.backtest import (
-    count_trials,
-    record_trial,
-    sharpe_per_bar,
-    sharpe_significance,
-)
+from trading_rlhf.backtest import count_trials, sharpe_significance
 from trading_rlhf.loop.comparing import ARMS, Comparison
 from trading_rlhf.loop.context import Context
 from trading_rlhf.loop.placebo import Placebo
+from trading_rlhf.loop.trial_ledger import record_walks
 from trading_rlhf.loop.trial_names import desk_name, walked_trial
 from trading_rlhf.types import JsonDict
 
@@ -24,17 +20,11 @@ def record_trials(context: Context, comparison: Comparison, placebos: list[Place
         placebos: those draws, in the walk's order.
     """
     paths = comparison.walked.log_growth[:, :, 0].exp().double().numpy() - 1.0
-    per_year, settings = context.bars.bars_per_year, context.config.model_dump(mode="json")
     names = [*ARMS[:-1], *["placebo"] * len(placebos)]
     trials = _arm_trials(context, comparison, placebos)
     with context.store.write() as session:
-        for name, trial, values in zip(names, trials, paths.T, strict=True):
-            record_trial(
-                session, "backtest", config=trial, data=context.bars.sha256,
-                seed=context.config.seed, actor="system", sharpe=sharpe_per_bar(values),
-                bars_per_year=per_year, subject=name, settings=settings,
-            )  # fmt: skip
-        counted = count_trials(session, per_year)
+        record_walks(session, context, zip(names, trials, strict=True), paths.T)
+        counted = count_trials(session, context.bars.bars_per_year)
     context.sign()
     return {
         arm: sharpe_significance(paths[:, index], counted.sharpes.tolist())

@@ -9,10 +9,11 @@ import pandas as pd
 import torch
 
 from trading_rlhf.agent import Policy, Walk, walk
-from trading_rlhf.backtest import figures, record_trial, sharpe_per_bar, stack_policies
+from trading_rlhf.backtest import figures, stack_policies
 from trading_rlhf.errors import RunError
 from trading_rlhf.loop.context import Context
 from trading_rlhf.loop.training import shape_policies
+from trading_rlhf.loop.trial_ledger import record_walks
 from trading_rlhf.loop.trial_names import NOBODY, desk_name, walked_trial
 from trading_rlhf.reward import ModelDesk, RewardModel, ShapingConfig
 from trading_rlhf.types import Desk, JsonDict, Progress
@@ -261,20 +262,20 @@ def _count(
     context: Context, walked: Walk, keys: Sequence[tuple[_Tried, float]], judge: _Judge
 ) -> None:
     """Count every point as a trial; the same point is counted once, an arm's own included."""
-    settings, per_year = context.config.model_dump(mode="json"), context.bars.bars_per_year
     _, model_id, decider = judge
-    with context.store.write() as session:
-        for arm, (point, threshold) in enumerate(keys):
-            returns = walked.log_growth[:, arm, 0].exp().double().numpy() - 1.0
-            trial = walked_trial(
+    walks = [
+        (
+            f"frontier {point.name}",
+            walked_trial(
                 context, point.identity, model_id=model_id, threshold=threshold,
                 decided_by=_decided_by(context, threshold, decider),
-            )  # fmt: skip
-            record_trial(
-                session, "backtest", config=trial, data=context.bars.sha256,
-                seed=context.config.seed, actor="system", sharpe=sharpe_per_bar(returns),
-                bars_per_year=per_year, subject=f"frontier {point.name}", settings=settings,
-            )  # fmt: skip
+            ),
+        )
+        for point, threshold in keys
+    ]  # fmt: skip
+    returns = walked.log_growth[:, :, 0].exp().double().numpy() - 1.0
+    with context.store.write() as session:
+        record_walks(session, context, walks, returns.T)
     context.sign()
 
 

@@ -21,15 +21,13 @@ from trading_rlhf.backtest import (
     cost_curves,
     count_trials,
     date_range,
-    record_trial,
     report_json,
     run_backtest,
-    sharpe_per_bar,
     write_report,
 )
 from trading_rlhf.backtest.labels import percent
 from trading_rlhf.env import cut_market
-from trading_rlhf.loop import Context
+from trading_rlhf.loop import Context, record_walks
 from trading_rlhf.market import Bars, survivorship_note
 from trading_rlhf.services.backtest_approved import approved_sections
 from trading_rlhf.services.backtest_arms import PAIRS, RunArm, main_arm, run_arms
@@ -137,16 +135,10 @@ def _run(context: Context, window: Bars, arms: dict[str, RunArm], factor: float)
 
 def _count_arms(context: Context, arms: dict[str, RunArm], returns: FloatArray) -> Trials:
     """Count every draw of every arm as a trial, whoever has looked at it before."""
-    settings, per_year = context.config.model_dump(mode="json"), context.bars.bars_per_year
     counted = [(name, trial) for name, arm in arms.items() for trial in arm.trials]
     with context.store.write() as session:
-        for (name, trial), curve in zip(counted, returns, strict=True):
-            record_trial(
-                session, "backtest", config=trial, data=context.bars.sha256,
-                seed=context.config.seed, actor="system", sharpe=sharpe_per_bar(curve),
-                bars_per_year=per_year, subject=name, settings=settings,
-            )  # fmt: skip
-        trials = count_trials(session, per_year)
+        record_walks(session, context, counted, returns)
+        trials = count_trials(session, context.bars.bars_per_year)
     context.sign()
     return trials
 
