@@ -68,7 +68,7 @@ def run_fused(
         keep_paths: return weights, orders, nights and costs.
     """
     # numba takes half a second to load, which every command would pay.
-    from trading_rlhf.backtest.kernels_cpu import COLUMNS, fused_backtest, padded_table
+    from trading_rlhf.backtest.kernels_cpu import COLUMNS, fused_backtest
 
     n_strategies, n_bars, n_assets = targets.shape
     curves, paths = n_strategies * keep_equity, n_strategies * keep_paths
@@ -78,7 +78,7 @@ def run_fused(
     nights, costs = np.ones((paths, n_bars)), np.zeros((paths, n_bars))
     limit = math.inf if max_gross is None else max_gross
     fused_backtest(
-        padded_table(table), np.ascontiguousarray(targets), at_fill, limit,
+        table, np.ascontiguousarray(targets), at_fill, limit,
         results, equity, weights, traded, nights, costs,
     )  # fmt: skip
     sums = dict(zip(COLUMNS, results.T, strict=True))
@@ -119,53 +119,33 @@ def market_table(
         costs: the cost model, without rules in USD or cash.
         at_fill: for targets of the equity at the fill.
     """
+    # numba takes half a second to load, which every command would pay.
     from trading_rlhf.backtest.kernels_cpu import MarketTable
+    from trading_rlhf.backtest.kernels_table import write_table
 
-    opens, moves = 1.0 + _numbers(market.overnight), _numbers(market.intraday)
-    fills, gone = market.fillable.cpu().numpy(), None
-    # Sized at the close, all but the night is counted in prices of that close.
-    unit = np.ones_like(opens) if at_fill else opens
-    if market.delisted is not None:
-        gone = market.delisted.cpu().numpy()
-        fills, unit = fills & ~gone, np.where(gone, 0.0, unit)
-    paying = fills * unit
-    if market.cost_scale is not None:
-        paying *= _numbers(market.cost_scale)[:, None]
-    one = torch.ones(opens.shape[1], dtype=torch.float64, device=market.overnight.device)
+    n_bars, n_assets = market.shape
+    one = torch.ones(n_assets, dtype=torch.float64, device=market.overnight.device)
     buys, sells = _numbers(costs.rate(one)), _numbers(costs.rate(-one))
-    # Memory of torch begins where a vector does.
-    assets = torch.empty(len(opens), 8, opens.shape[1], dtype=torch.float64).numpy()
-    assets[:, 0], assets[:, 7] = fills, opens
-    np.multiply(unit, moves, out=assets[:, 1])
-    np.add(unit, assets[:, 1], out=assets[:, 2])
-    np.multiply(paying, (buys + sells) / 2, out=assets[:, 3])
-    np.multiply(paying, (buys - sells) / 2, out=assets[:, 4])
-    _write_nights(market, costs, assets)
-    sessions, lost = np.zeros((len(opens), 3)), np.zeros_like(opens)
-    years = _numbers(market.days) / DAYS_PER_YEAR
-    sessions[:, 0] = years * (costs.margin_bps_per_year * BPS)
-    sessions[:, 1] = years * (costs.cash_bps_per_year * BPS)
-    if gone is not None:
-        sessions[:, 2] = gone.any(-1)
-        lost[gone] = opens[gone] * costs.delisting_haircut
-    return MarketTable(assets, lost, sessions)
-
-
-def _write_nights(market: MarketTensors, costs: CostModel, assets: FloatArray) -> None:
-    """Gain per worth and charge per absolute worth of the night after each close.
-
-    A short pays its fee on ``(|worth| - worth) / 2``.
-    """
     borrow = np.asarray(costs.borrow_bps_per_year, dtype=np.float64)
-    yearly = (borrow - costs.short_rebate_bps_per_year) * (BPS / 2 / DAYS_PER_YEAR)
-    fee = assets[:-1, 6]
-    np.multiply(_numbers(market.days)[1:, None], yearly, out=fee)
-    np.add(_numbers(market.overnight)[1:], fee, out=assets[:-1, 5])
-    if market.dividends is not None:
-        assets[:-1, 5] += _numbers(market.dividends)[1:]
-    # No night comes after the last close.
-    assets[-1, 5:7] = 0.0
+    # A short pays its fee on ``(|worth| - worth) / 2``.
+    yearly = np.broadcast_to((borrow - costs.short_rebate_bps_per_year) * (BPS / 2), n_assets)
+    nothing = np.zeros((0, 0))
+    gone, dividends = market.delisted, market.dividends
+    table = MarketTable(
+        np.empty((n_bars, 8, n_assets)), np.empty((n_bars, n_assets)), np.empty((n_bars, 3))
+    )
+    write_table(
+        _numbers(market.overnight), _numbers(market.intraday), market.fillable.cpu().numpy(),
+        np.zeros((0, 0), np.bool_) if gone is None else gone.cpu().numpy(),
+        np.zeros(0) if market.cost_scale is None else _numbers(market.cost_scale),
+        nothing if dividends is None else _numbers(dividends),
+        _numbers(market.days) / DAYS_PER_YEAR, np.stack([buys + sells, buys - sells]) / 2, yearly,
+        costs.delisting_haircut,
+        (costs.margin_bps_per_year * BPS, costs.cash_bps_per_year * BPS),
+        at_fill, *table,
+    )  # fmt: skip
+    return table
 
 
 def _numbers(x: Tensor) -> FloatArray:
-    return x.to("cpu", torch.float64).numpy()
+    return x.to("cpu", torch.float64).contiguous().numpy()

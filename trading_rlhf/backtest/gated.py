@@ -250,16 +250,15 @@ def _compiled(
     # numba takes half a second to load, which every command would pay.
     import numba
 
-    from trading_rlhf.backtest.kernels_accounts import LANES
-    from trading_rlhf.backtest.kernels_cpu import padded_table
     from trading_rlhf.backtest.kernels_gated import GatedRules, gated_loop
+    from trading_rlhf.backtest.vectors import LANES
 
     n_strategies, n_episodes = len(model[1]), len(start)
     kind = _precision(policy, model[0], decider[0])
     wanted = torch.empty((0, 0, 0)) if isinstance(policy, Policy) else policy
     sums, paths = _outcome(n_strategies, n_episodes, length, market.shape[1], keep_bars)
     rules = GatedRules(gate.min_trade, gate.cooldown, gate.resize_steps, max_gross)
-    table = padded_table(market_table(market, costs))
+    table = market_table(market, costs)
     # Fewer strategies side by side where there would be less blocks than threads.
     shares = max(numba.get_num_threads() // n_episodes, 1)
     gated_loop(

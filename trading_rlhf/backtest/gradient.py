@@ -57,7 +57,7 @@ class _Growth(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, targets: Tensor, table: "MarketTable", max_gross: float) -> Tensor:
         from trading_rlhf.backtest.kernels_gradient import forward_pass, new_workspace
-        from trading_rlhf.backtest.kernels_gradient_vectors import LANES
+        from trading_rlhf.backtest.vectors import LANES
 
         n_strategies, n_bars, n_assets = targets.shape
         # Targets and weights of a chunk of eight strategies stay in the second cache.

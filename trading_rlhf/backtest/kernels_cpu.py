@@ -1,45 +1,56 @@
 """A backtest of many strategies in one pass over their targets: the law, compiled.
 
-Thirty-two strategies run side by side. Within a bar each strategy trades its assets four at a time
-(``backtest.vectors``), and what is left of them are seven sums; equity and measures then follow
-from the sums of all at once. Positions are kept undivided, as a worth: the weight is
-``worth * lane[INVERSE]``, so that a position is read and written once a bar, with all sums that
-the coming night needs. Equal to ``run_backtest``'s reference to rounding. Sums may be taken in any
-order; nothing else is relaxed: NaN, infinity and ruin mean what they mean in the law.
+Eight strategies run side by side, one in each lane of a register (``backtest.vectors``), so that
+nothing is summed across lanes and any number of assets fits. Targets are turned into lanes a few
+bars at a time, while the next are on their way from memory. Positions are kept undivided, as a
+worth: the weight is worth over equity, so that a position is read and written once a bar, with all
+sums that the coming night needs. Equal to ``run_backtest``'s reference to rounding. Sums may be
+taken in any order; nothing else is relaxed: NaN, infinity and ruin mean what they mean in the law.
 """
 
 from typing import NamedTuple
 
 import numba
-import numpy as np
 
 from trading_rlhf.backtest.kernels_accounts import (
-    BOUND,
     EQUITY,
-    FAST,
     INVERSE,
-    LANES,
     LARGEST,
     OVERNIGHT,
-    OWN,
     SPENT,
-    WANTED,
     Array,
     close,
-    compiled,
+    columns,
     compiled_parallel,
+    lines,
+    merged,
     new_accounts,
     pass_night,
+    rows,
     uncounted,
 )
-from trading_rlhf.backtest.kernels_fill import add_up, fill
-from trading_rlhf.backtest.vectors import padded
+from trading_rlhf.backtest.kernels_fill import fill
+from trading_rlhf.backtest.kernels_orders import ROUNDED, UNBOUND, hold, settle
+from trading_rlhf.backtest.vectors import (
+    LANES,
+    Eight,
+    above,
+    any_above,
+    fetch_to_read,
+    if_nan,
+    load,
+    spread,
+    store,
+)
 
-__all__ = ["COLUMNS", "FAST", "ROUNDED", "Array", "MarketTable", "compiled", "compiled_parallel",
-           "fused_backtest", "padded_table", "trade_own"]  # fmt: skip
+__all__ = ["COLUMNS", "MarketTable", "fused_backtest", "trade_own"]
 
-ROUNDED = 1.0 + 1e-12
-"""What exceeds the limit by rounding alone fits: weights are often scaled to just that limit."""
+CHUNK = 8
+"""Bars whose targets are turned into lanes at once: few enough for the first cache."""
+TILE = 256
+"""Numbers of one strategy that may be turned at once, where a bar is not more."""
+AHEAD = 32
+"""Bars by which targets are sent for early; a processor does not foresee so many rows at once."""
 
 COLUMNS = (
     "equity", "mean", "spread", "downside", "drawdown", "turnover", "paid", "exposure", "hits",
@@ -71,17 +82,6 @@ class MarketTable(NamedTuple):
     sessions: Array
 
 
-def padded_table(table: MarketTable) -> MarketTable:
-    """The table with assets that do nothing, up to whole vectors."""
-    n_bars, n_assets = table.lost.shape
-    width = padded(n_assets)
-    if width == n_assets:
-        return table
-    assets, lost = np.zeros((n_bars, 8, width)), np.zeros((n_bars, width))
-    assets[..., :n_assets], lost[:, :n_assets] = table.assets, table.lost
-    return MarketTable(assets, lost, table.sessions)
-
-
 @compiled_parallel
 def fused_backtest(
     table: MarketTable,
@@ -98,7 +98,7 @@ def fused_backtest(
     """Run B strategies; what is written may be empty (``B = 0``) and is then left out.
 
     Args:
-        table: market and costs, from ``padded_table``.
+        table: market and costs.
         targets: ``[B, T, N]`` weights (fraction of equity) in C order, NaN holds.
         at_fill: targets are weights of the equity at the fill, not shares sized at the close.
         max_gross: limit of gross exposure of orders; infinite for none.
@@ -110,162 +110,129 @@ def fused_backtest(
         costs: written, ``[B, T]``.
     """
     n_strategies, _, n_assets = targets.shape
+    chunk = max(min(CHUNK, TILE // n_assets), 1)
     for block in numba.prange((n_strategies + LANES - 1) // LANES):
         first = block * LANES
         many = min(LANES, n_strategies - first)
-        lane, worth, wants = new_accounts(n_assets)
+        state, worth = new_accounts(n_assets)
         run_block(
             table.assets, table.lost, table.sessions, targets, first, many, at_fill, max_gross,
-            lane, worth, wants, equity, weights, traded, nights, costs,
+            chunk, state, worth, lines((chunk * n_assets + LANES) * LANES), equity, weights, traded,
+            nights, costs,
         )  # fmt: skip
         for j in range(many):
             for column in range(results.shape[1]):
-                results[first + j, column] = lane[EQUITY + column * LANES + j]
+                results[first + j, column] = state[EQUITY + column * LANES + j]
 
 
 @uncounted
 def run_block(
     assets: Array, lost: Array, sessions: Array, targets: Array, first: int, many: int,
-    at_fill: bool, max_gross: float, lane: Array, worth: Array, wants: Array, equity: Array,
-    weights: Array, traded: Array, nights: Array, costs: Array,
+    at_fill: bool, max_gross: float, chunk: int, state: Array, worth: Array, tile: Array,
+    equity: Array, weights: Array, traded: Array, nights: Array, costs: Array,
 ) -> None:  # fmt: skip
     """Run the strategies from the first on, so many, through all bars: as ``fused_backtest``."""
-    for t in range(targets.shape[1] - 1):
-        was = t % 2
-        pass_night(lane, sessions, t + 1, many)
-        trade(assets, lost, sessions, t + 1, at_fill, max_gross, targets, first, many, lane, worth,
-              wants, was)  # fmt: skip
-        close(lane, at_fill, 1.0 / (t + 1.0), many)
+    _, n_bars, n_assets = targets.shape
+    stride, bound = n_bars * n_assets, False
+    for t in range(n_bars - 1):
+        bar, old = t % chunk, t % 2 * n_assets * LANES
+        row = first * stride + t * n_assets
+        if bar == 0:
+            columns(targets, row, stride, many, min(chunk, n_bars - 1 - t) * n_assets, tile, 0)
+        for j in range(many):
+            for n in range(0, n_assets, LANES):
+                fetch_to_read(targets, row + j * stride + AHEAD * n_assets + n)
+        at = bar * n_assets * LANES
+        pass_night(state, sessions, t + 1)
+        bound = trade(assets, lost, sessions, t + 1, at_fill, max_gross, bound, tile, at, worth, old,
+                      state)  # fmt: skip
+        if len(traded):
+            keep_orders(tile, at, worth, old, state, traded, row, stride, many)
+        close(state, at_fill, 1.0 / (t + 1.0))
         if len(equity):
             for j in range(many):
-                equity[first + j, t + 1] = lane[EQUITY + j]
+                equity[first + j, t + 1] = state[EQUITY + j]
         if len(weights):
-            keep(lane, worth, wants, 1 - was, targets, first, many, t, weights, traded, nights,
-                 costs)  # fmt: skip
+            keep_accounts(tile, at, worth, n_assets * LANES - old, state, first, many, t, weights,
+                          nights, costs)  # fmt: skip
+
+
+@merged
+def trade(
+    assets: Array, lost: Array, sessions: Array, session: int, at_fill: bool, max_gross: float,
+    bound: bool, wants: Array, at: int, worth: Array, old: int, state: Array,
+) -> bool:  # fmt: skip
+    """Trade what is wanted, within the limit, and mark to the close; whether the limit bound.
+
+    Trading tells what is wanted, so where everything fits one pass is enough. Where the limit bound
+    in the session before, what is wanted is settled first.
+    """
+    n_assets, gone = assets.shape[2], sessions[session, 2] > 0.0
+    if any_above(spread(1e-300), load(state, EQUITY)):
+        hold(wants, at, n_assets, load(state, EQUITY))
+    if not bound:
+        wanted = fill(assets, lost, gone, session, at_fill, wants, at, worth, old, state)
+        note_largest(state, wanted)
+        if not any_above(wanted, spread(max_gross * ROUNDED)):
+            return False
+    return trade_settled(
+        assets, lost, gone, session, at_fill, max_gross, wants, at, worth, old, state
+    )
 
 
 @uncounted
-def trade(
-    assets: Array, lost: Array, sessions: Array, session: int, at_fill: bool, max_gross: float,
-    targets: Array, first: int, many: int, lane: Array, worth: Array, wants: Array, was: int,
-) -> None:  # fmt: skip
-    """Trade what is wanted, within the limit, and mark to the close.
+def trade_settled(
+    assets: Array, lost: Array, gone: bool, session: int, at_fill: bool, max_gross: float,
+    wants: Array, at: int, worth: Array, old: int, state: Array,
+) -> bool:  # fmt: skip
+    """Settle what is wanted, then trade it; whether the limit bound."""
+    inverse = load(state, INVERSE)
+    share, wanted = settle(wants, at, worth, old, assets.shape[2], inverse, max_gross)
+    note_largest(state, wanted)
+    fill(assets, lost, gone, session, at_fill, wants, at, worth, old, state)
+    return any_above(spread(UNBOUND), share)
 
-    Trading tells what is wanted, so where everything fits one pass is enough. Accounts in which
-    the limit bound settle before they trade next time.
-    """
-    _, n_bars, n_assets = targets.shape
-    bar, gone = session - 1, sessions[session, 2] > 0.0
-    own = mark_own(lane, many)
-    if own > 0.0:
-        prepare(targets, first, many, bar, 1.0, max_gross, lane, worth, wants, was)
-    if own < many:
-        start, stride = (first * n_bars + bar) * n_assets, n_bars * n_assets
-        fill(assets, lost, gone, session, at_fill, targets, start, stride, 0.0, many, lane, worth,
-             was)  # fmt: skip
-    width = wants.shape[1]
-    if own > 0.0:
-        fill(assets, lost, gone, session, at_fill, wants, 0, width, 1.0, many, lane, worth, was)
-    add_up(lane, many)
-    if mark_over(lane, max_gross * ROUNDED, many) > 0.0:
-        prepare(targets, first, many, bar, 2.0, max_gross, lane, worth, wants, was)
-        fill(assets, lost, gone, session, at_fill, wants, 0, width, 2.0, many, lane, worth, was)
-        add_up(lane, many)
+
+@merged
+def note_largest(state: Array, wanted: Eight) -> None:
+    """Remember the largest gross exposure wanted."""
+    largest = load(state, LARGEST)
+    store(state, LARGEST, above(wanted, largest, wanted, largest))
 
 
 @uncounted
 def trade_own(
-    assets: Array, lost: Array, sessions: Array, session: int, many: int, n_assets: int,
-    max_gross: float, lane: Array, worth: Array, wants: Array, was: int,
+    assets: Array, lost: Array, sessions: Array, session: int, max_gross: float, state: Array,
+    worth: Array, old: int, wants: Array,
 ) -> None:  # fmt: skip
     """Trade what stands in ``wants``, sized at the close, within the limit; NaN holds."""
-    gone = sessions[session, 2] > 0.0
-    for j in range(many):
-        lane[OWN + j] = 1.0
-        settle(lane, worth, wants, was, j, n_assets, max_gross)
-    width = wants.shape[1]
-    fill(assets, lost, gone, session, False, wants, 0, width, 1.0, many, lane, worth, was)
-    add_up(lane, many)
+    trade(assets, lost, sessions, session, False, max_gross, True, wants, 0, worth, old, state)
 
 
 @uncounted
-def mark_own(lane: Array, many: int) -> float:
-    """Mark accounts that are ruined or were bound; how many."""
-    marked = 0.0
-    for j in range(many):
-        own = 1.0 if lane[EQUITY + j] == 0.0 or lane[BOUND + j] > 0.0 else 0.0
-        lane[OWN + j] = own
-        marked += own
-    return marked
-
-
-@uncounted
-def mark_over(lane: Array, most: float, many: int) -> float:
-    """Mark accounts that wanted too much and traded it; how many."""
-    marked = 0.0
-    for j in range(many):
-        wanted, own = lane[WANTED + j], lane[OWN + j]
-        over = 1.0 if wanted > most and own == 0.0 else 0.0
-        lane[LARGEST + j] = max(lane[LARGEST + j], wanted)
-        lane[OWN + j] = own + 2.0 * over
-        marked += over
-    return marked
-
-
-@uncounted
-def prepare(
-    targets: Array, first: int, many: int, bar: int, own: float, max_gross: float, lane: Array,
-    worth: Array, wants: Array, was: int,
+def keep_orders(
+    wants: Array, at: int, worth: Array, old: int, state: Array, traded: Array, row: int,
+    stride: int, many: int,
 ) -> None:  # fmt: skip
-    """Give marked accounts a copy of their targets, settled; the ruined hold."""
-    for j in range(many):
-        if lane[OWN + j] == own:
-            ruined = lane[EQUITY + j] == 0.0
-            for n in range(targets.shape[2]):
-                wants[j, n] = np.nan if ruined else targets[first + j, bar, n]
-            bound = settle(lane, worth, wants, was, j, targets.shape[2], max_gross)
-            lane[BOUND + j] = 1.0 if bound else 0.0
+    """Write what was ordered; it takes the place of what was wanted."""
+    n_assets, zero, inverse = traded.shape[2], spread(0.0), load(state, INVERSE)
+    for i in range(0, n_assets * LANES, LANES):
+        want, held = load(wants, at + i), load(worth, old + i) * inverse
+        store(wants, at + i, if_nan(want, zero, want - held))
+    rows(wants, at, traded, row, stride, many, n_assets)
 
 
 @uncounted
-def settle(
-    lane: Array, worth: Array, wants: Array, was: int, j: int, n_assets: int, max_gross: float
-) -> bool:
-    """Scale what opens positions of an account to the room there is, if it wants too much."""
-    inverse, total, kept, opened = lane[INVERSE + j], 0.0, 0.0, 0.0
-    for n in range(n_assets):
-        held, wanted = worth[was, j, n] * inverse, wants[j, n]
-        wanted = held if wanted != wanted else wanted
-        reduced = min(max(wanted, min(held, 0.0)), max(held, 0.0))
-        total += abs(wanted)
-        kept += abs(reduced)
-        opened += abs(wanted - reduced)
-    lane[LARGEST + j] = max(lane[LARGEST + j], total)
-    if not total > max_gross * ROUNDED:
-        return False
-    share = min(max(max_gross - kept, 0.0) / max(opened, 1e-12), 1.0)
-    # What fits is not touched by rounding.
-    if share < 1.0:
-        for n in range(n_assets):
-            held, wanted = worth[was, j, n] * inverse, wants[j, n]
-            reduced = min(max(wanted, min(held, 0.0)), max(held, 0.0))
-            settled = reduced + (wanted - reduced) * share
-            # NaN stays NaN and holds.
-            wants[j, n] = wanted if wanted != wanted else settled
-    return True
-
-
-@uncounted
-def keep(
-    lane: Array, worth: Array, wants: Array, now: int, targets: Array, first: int, many: int,
-    t: int, weights: Array, traded: Array, nights: Array, costs: Array,
+def keep_accounts(
+    tile: Array, at: int, worth: Array, new: int, state: Array, first: int, many: int, t: int,
+    weights: Array, nights: Array, costs: Array,
 ) -> None:  # fmt: skip
-    """Write what the session did."""
+    """Write what the session left; weights take the place of what was wanted."""
+    _, n_bars, n_assets = weights.shape
+    inverse, stride = load(state, INVERSE), n_bars * n_assets
+    for i in range(0, n_assets * LANES, LANES):
+        store(tile, at + i, load(worth, new + i) * inverse)
+    rows(tile, at, weights, first * stride + (t + 1) * n_assets, stride, many, n_assets)
     for j in range(many):
-        b, own = first + j, lane[OWN + j] > 0.0
-        nights[b, t + 1] = lane[OVERNIGHT + j]
-        costs[b, t + 1] = lane[SPENT + j]
-        for n in range(targets.shape[2]):
-            wanted = wants[j, n] if own else np.float64(targets[b, t, n])
-            traded[b, t, n] = 0.0 if wanted != wanted else wanted - weights[b, t, n]
-            weights[b, t + 1, n] = worth[now, j, n] * lane[INVERSE + j]
+        nights[first + j, t + 1] = state[OVERNIGHT + j]
+        costs[first + j, t + 1] = state[SPENT + j]

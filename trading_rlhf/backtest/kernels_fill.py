@@ -1,50 +1,29 @@
-"""Orders filled and marked to the close, compiled: the assets of a strategy four at a time."""
-
-from typing import Any
+"""Orders filled and marked to the close, compiled: eight strategies side by side, by asset."""
 
 from trading_rlhf.backtest.kernels_accounts import (
     COST,
     GAIN,
     GROSS,
     INVERSE,
-    LANES,
     NET,
     NIGHT,
-    OWN,
-    PARTS,
-    SUMMED,
     TURN,
     UNIT,
     WANTED,
     Array,
-    inlined,
-    uncounted,
+    merged,
 )
-from trading_rlhf.backtest.vectors import (
-    WIDTH,
-    fetch,
-    load,
-    load_first,
-    size,
-    spread,
-    store,
-    sum_rows,
-    unless_nan,
-)
+from trading_rlhf.backtest.kernels_orders import delisted
+from trading_rlhf.backtest.vectors import LANES, Eight, above, if_nan, load, size, spread, store
 
-__all__ = ["add_up", "fill"]
-
-AHEAD = 8
-"""Bars by which targets are sent for early; a processor does not foresee so many rows at once."""
-LINE = 8
-"""Numbers that come from memory together."""
+__all__ = ["fill"]
 
 
-@uncounted
+@merged
 def fill(
-    assets: Array, lost: Array, gone: bool, session: int, at_fill: bool, wants: Array, start: int,
-    stride: int, own: float, many: int, lane: Array, worth: Array, was: int,
-) -> None:  # fmt: skip
+    assets: Array, lost: Array, gone: bool, session: int, at_fill: bool, wants: Array, at: int,
+    worth: Array, old: int, state: Array,
+) -> Eight:  # fmt: skip
     """Fill what is wanted and mark to the close, without touching the worth before.
 
     Args:
@@ -53,131 +32,98 @@ def fill(
         gone: whether an asset is delisted in the session.
         session: which.
         at_fill: as in ``fused_backtest``.
-        wants: weights wanted; an account's row begins at ``start + j * stride``.
-        start: where the first account's row begins.
-        stride: from one account's row to the next.
-        own: only accounts that are so marked.
-        many: accounts.
-        lane: the state.
+        wants: weights wanted, ``[N * 8]`` from ``at`` on; NaN holds.
+        at: where they begin.
         worth: before and after, in turn.
-        was: which of them is before the session.
+        old: where that before the session begins.
+        state: the accounts; the sums of the session are written.
+
+    Returns:
+        The gross exposure wanted.
     """
     if at_fill:
-        fill_weights(assets, lost, gone, session, wants, start, stride, own, many, lane, worth, was)
+        fill_weights(assets, lost, gone, session, wants, at, worth, old, state)
     else:
-        fill_shares(assets, lost, gone, session, wants, start, stride, own, many, lane, worth, was)
+        fill_shares(assets, lost, gone, session, wants, at, worth, old, state)
+    return load(state, WANTED)
 
 
-@uncounted
+@merged
 def fill_shares(
-    assets: Array, lost: Array, gone: bool, session: int, wants: Array, start: int, stride: int,
-    own: float, many: int, lane: Array, worth: Array, was: int,
+    assets: Array, lost: Array, gone: bool, session: int, wants: Array, at: int, worth: Array,
+    old: int, state: Array,
 ) -> None:  # fmt: skip
     """Fill orders sized at the close."""
-    n_assets, width = wants.shape[-1], assets.shape[2]
-    for j in range(many):
-        if lane[OWN + j] != own:
-            continue
-        before, after = (was * LANES + j) * width, ((1 - was) * LANES + j) * width
-        inverse = spread(lane[INVERSE + j])
-        for n in range(0, n_assets, LINE):
-            fetch(wants, start + j * stride + AHEAD * n_assets + n)
-        turn = cost = gain = night = gross = net = total = spread(0.0)
-        if gone:
-            cost = delisted(lost, session, worth, before) * inverse
-        for n in range(0, n_assets, WIDTH):
-            row = session * 8 * width + n
-            held = load(worth, before + n) * inverse
-            wanted = unless_nan(row_of(wants, start + j * stride + n, n_assets - n), held)
-            filled = load(assets, row) * (wanted - held)
-            position = held + filled
-            left = load(assets, row + 2 * width) * position
-            store(worth, after + n, left)
-            total = total + size(wanted)
-            turn = turn + load(assets, row + 7 * width) * size(filled)
-            cost = cost + load(assets, row + 3 * width) * size(filled)
-            cost = cost + load(assets, row + 4 * width) * filled
-            gain = gain + load(assets, row + width) * position
-            night = night + load(assets, row + 5 * width) * left
-            night = night - load(assets, row + 6 * width) * size(left)
-            gross = gross + size(left)
-            net = net + left
-        leave(lane, j, turn, cost, gain, night, gross, net, total)
+    n_assets, zero, inverse = assets.shape[2], spread(0.0), load(state, INVERSE)
+    new = n_assets * LANES - old
+    turn, gain, gross, net, total = zero, zero, zero, zero, zero
+    # In two sums each, which need not wait for one another.
+    cost, skew, night, charge = zero, zero, zero, zero
+    if gone:
+        cost = delisted(lost, session, worth, old, inverse)
+    for n in range(n_assets):
+        held, want = load(worth, old + n * LANES) * inverse, load(wants, at + n * LANES)
+        want = if_nan(want, held, want)
+        filled = spread(assets[session, 0, n]) * (want - held)
+        position = held + filled
+        left = spread(assets[session, 2, n]) * position
+        store(worth, new + n * LANES, left)
+        total = total + size(want)
+        turn = turn + spread(assets[session, 7, n]) * size(filled)
+        cost = cost + spread(assets[session, 3, n]) * size(filled)
+        skew = skew + spread(assets[session, 4, n]) * filled
+        gain = gain + spread(assets[session, 1, n]) * position
+        night = night + spread(assets[session, 5, n]) * left
+        charge = charge + spread(assets[session, 6, n]) * size(left)
+        gross = gross + size(left)
+        net = net + left
+    leave(state, turn, cost + skew, gain, night - charge, gross, net, total)
 
 
-@uncounted
+@merged
 def fill_weights(
-    assets: Array, lost: Array, gone: bool, session: int, wants: Array, start: int, stride: int,
-    own: float, many: int, lane: Array, worth: Array, was: int,
+    assets: Array, lost: Array, gone: bool, session: int, wants: Array, at: int, worth: Array,
+    old: int, state: Array,
 ) -> None:  # fmt: skip
     """Reach weights of the equity at the fill."""
-    n_assets, width = wants.shape[-1], assets.shape[2]
-    for j in range(many):
-        if lane[OWN + j] != own:
-            continue
-        before, after = (was * LANES + j) * width, ((1 - was) * LANES + j) * width
-        inverse, unit = spread(lane[INVERSE + j]), spread(lane[UNIT + j])
-        solvent = spread(1.0 if lane[UNIT + j] > 0.0 else 0.0)
-        for n in range(0, n_assets, LINE):
-            fetch(wants, start + j * stride + AHEAD * n_assets + n)
-        turn = cost = gain = night = gross = net = total = spread(0.0)
-        if gone:
-            cost = delisted(lost, session, worth, before) * inverse * unit
-        for n in range(0, n_assets, WIDTH):
-            row = session * 8 * width + n
-            held = load(worth, before + n) * inverse
-            asked = row_of(wants, start + j * stride + n, n_assets - n)
-            drifted = held * load(assets, row + 7 * width) * unit
-            filled = load(assets, row) * solvent * (unless_nan(asked, drifted) - drifted)
-            position = drifted + filled
-            left = load(assets, row + 2 * width) * position
-            store(worth, after + n, left)
-            total = total + size(unless_nan(asked, held))
-            turn = turn + size(filled)
-            cost = cost + load(assets, row + 3 * width) * size(filled)
-            cost = cost + load(assets, row + 4 * width) * filled
-            gain = gain + load(assets, row + width) * position
-            night = night + load(assets, row + 5 * width) * left
-            night = night - load(assets, row + 6 * width) * size(left)
-            gross = gross + size(left)
-            net = net + left
-        leave(lane, j, turn, cost, gain, night, gross, net, total)
+    n_assets, zero = assets.shape[2], spread(0.0)
+    inverse, unit = load(state, INVERSE), load(state, UNIT)
+    solvent = above(unit, zero, spread(1.0), zero)
+    new = n_assets * LANES - old
+    turn, gain, gross, net, total = zero, zero, zero, zero, zero
+    cost, skew, night, charge = zero, zero, zero, zero
+    if gone:
+        cost = delisted(lost, session, worth, old, inverse) * unit
+    for n in range(n_assets):
+        held, want = load(worth, old + n * LANES) * inverse, load(wants, at + n * LANES)
+        drifted = held * spread(assets[session, 7, n]) * unit
+        change = if_nan(want, drifted, want) - drifted
+        filled = spread(assets[session, 0, n]) * solvent * change
+        position = drifted + filled
+        left = spread(assets[session, 2, n]) * position
+        store(worth, new + n * LANES, left)
+        total = total + size(if_nan(want, held, want))
+        turn = turn + size(filled)
+        cost = cost + spread(assets[session, 3, n]) * size(filled)
+        skew = skew + spread(assets[session, 4, n]) * filled
+        gain = gain + spread(assets[session, 1, n]) * position
+        night = night + spread(assets[session, 5, n]) * left
+        charge = charge + spread(assets[session, 6, n]) * size(left)
+        gross = gross + size(left)
+        net = net + left
+    leave(state, turn, cost + skew, gain, night - charge, gross, net, total)
 
 
-@inlined
-def row_of(array: Array, at: int, many: int) -> Any:
-    """Four numbers, or as many as there are and zeros."""
-    return load(array, at) if many >= WIDTH else load_first(array, at, many)
-
-
-@uncounted
-def delisted(lost: Array, session: int, worth: Array, before: int) -> Any:
-    """What delistings take of positions; the worth itself ends with the session."""
-    taken, width = spread(0.0), lost.shape[1]
-    for n in range(0, width, WIDTH):
-        taken = taken + size(load(worth, before + n)) * load(lost, session * width + n)
-    return taken
-
-
-@inlined
+@merged
 def leave(
-    lane: Array, j: int, turn: Any, cost: Any, gain: Any, night: Any, gross: Any, net: Any,
-    total: Any,
+    state: Array, turn: Eight, cost: Eight, gain: Eight, night: Eight, gross: Eight, net: Eight,
+    total: Eight,
 ) -> None:  # fmt: skip
-    """Leave an account's sums in four parts each; ``add_up`` does all accounts together."""
-    at = PARTS + j * WIDTH
-    store(lane, at + TURN * WIDTH, turn)
-    store(lane, at + COST * WIDTH, cost)
-    store(lane, at + GAIN * WIDTH, gain)
-    store(lane, at + NIGHT * WIDTH, night)
-    store(lane, at + GROSS * WIDTH, gross)
-    store(lane, at + NET * WIDTH, net)
-    store(lane, at + WANTED * WIDTH, total)
-
-
-@uncounted
-def add_up(lane: Array, many: int) -> None:
-    """Add up the sums of the bar."""
-    for row in range(0, SUMMED, LANES):
-        for at in range(row, row + many, WIDTH):
-            store(lane, at, sum_rows(lane, PARTS + at * WIDTH))
+    """Leave the sums of the session."""
+    store(state, TURN, turn)
+    store(state, COST, cost)
+    store(state, GAIN, gain)
+    store(state, NIGHT, night)
+    store(state, GROSS, gross)
+    store(state, NET, net)
+    store(state, WANTED, total)

@@ -1,6 +1,6 @@
 """A backtest in which a reward model reads every trade: policy, desk and law in one loop.
 
-Up to thirty-two strategies go through the bars together, so that the law is the compiled backtest's
+Up to eight strategies go through the bars together, so that the law is the compiled backtest's
 own. Policy and reward model see weights in the precision of nets; money is counted in float64.
 """
 
@@ -18,11 +18,13 @@ from trading_rlhf.backtest.kernels_accounts import (
     compiled,
     compiled_parallel,
     inlined,
+    lines,
     new_accounts,
     pass_night,
 )
 from trading_rlhf.backtest.kernels_cpu import MarketTable, trade_own
 from trading_rlhf.backtest.kernels_nets import DeskTable, PolicyTable, approval, decide
+from trading_rlhf.backtest.vectors import LANES
 
 __all__ = ["GatedPaths", "GatedRules", "GatedSums", "gated_loop"]
 
@@ -119,11 +121,11 @@ def gated_loop(
     """Run S strategies through B episodes of K bars.
 
     Args:
-        table: market and costs of orders sized at the close, from ``padded_table``.
+        table: market and costs of orders sized at the close.
         features: ``[T, N, F]`` in the precision of nets.
         fillable: ``[T, N]`` bool, what may be judged.
         starts: ``[B]`` first decision bars.
-        width: strategies side by side, at most 32.
+        width: strategies side by side, at most 8.
         policy: the policies, or none.
         targets: ``[S, T, N]`` weights where there is no policy; NaN holds.
         model: reward models that filter what is shown, or none.
@@ -150,30 +152,29 @@ def run_block(
     sums: GatedSums, paths: GatedPaths,
 ) -> None:  # fmt: skip
     """Run the strategies from the first on, so many, through episode b: as ``gated_loop``."""
-    lane, worth, wants = new_accounts(features.shape[1])
+    n_assets = features.shape[1]
+    state, worth = new_accounts(n_assets)
+    wants = lines(n_assets * LANES)
     assets, lost, sessions = table
-    resting = np.zeros((many, features.shape[1]), np.int64)
+    resting = np.zeros((many, n_assets), np.int64)
     desk = new_close(features, policy, model, decider)
     for k in range(sums.equity.shape[2] - 1):
-        t, was = start + k, k % 2
+        t, old = start + k, k % 2 * n_assets * LANES
         for j in range(many):
             s = first + j
-            look(worth, was, lane, j, desk)
+            look(worth, old, state, j, desk)
             want(features[t], policy, targets, s, t, desk)
             ask(features[t], fillable[t], model, s, resting[j], rules, desk)
             answer(features[t], decider, s, resting[j], rules, desk)
             note(desk, s, b, k, sums, paths)
             for n in range(len(desk.held)):
                 # A ruined account holds.
-                wants[j, n] = desk.passed[n] if lane[EQUITY + j] > 0.0 else np.nan
-        pass_night(lane, sessions, t + 1, many)
-        trade_own(
-            assets, lost, sessions, t + 1, many, features.shape[1], rules.max_gross, lane, worth,
-            wants, was,
-        )  # fmt: skip
-        note_orders(worth, was, wants, lane, first, many, b, k, paths)
-        close(lane, False, 1.0 / (k + 1.0), many)
-        note_accounts(lane, first, many, b, k, sums)
+                wants[n * LANES + j] = desk.passed[n] if state[EQUITY + j] > 0.0 else np.nan
+        pass_night(state, sessions, t + 1)
+        trade_own(assets, lost, sessions, t + 1, rules.max_gross, state, worth, old, wants)
+        note_orders(worth, old, wants, state, first, many, b, k, paths)
+        close(state, False, 1.0 / (k + 1.0))
+        note_accounts(state, first, many, b, k, sums)
 
 
 @compiled
@@ -193,10 +194,10 @@ def new_close(features: Array, policy: PolicyTable, model: DeskTable, decider: D
 
 
 @inlined
-def look(worth: Array, was: int, lane: Array, j: int, desk: Close) -> None:
+def look(worth: Array, old: int, state: Array, j: int, desk: Close) -> None:
     """Read what the account of a lane holds."""
     for n in range(len(desk.held)):
-        desk.held[n] = worth[was, j, n] * lane[INVERSE + j]
+        desk.held[n] = worth[old + n * LANES + j] * state[INVERSE + j]
         # Nets are asked in float32, whatever their own precision.
         desk.seen[n] = np.float32(desk.held[n])
 
@@ -289,20 +290,21 @@ def note(desk: Close, s: int, b: int, k: int, sums: GatedSums, paths: GatedPaths
 
 @compiled
 def note_orders(
-    worth: Array, was: int, wants: Array, lane: Array, first: int, many: int, b: int, k: int,
+    worth: Array, old: int, wants: Array, state: Array, first: int, many: int, b: int, k: int,
     paths: GatedPaths,
 ) -> None:  # fmt: skip
     """Write what was ordered, once it is settled."""
     if len(paths.executed):
         for j in range(many):
             for n in range(paths.executed.shape[3]):
-                change = wants[j, n] - worth[was, j, n] * lane[INVERSE + j]
+                at = n * LANES + j
+                change = wants[at] - worth[old + at] * state[INVERSE + j]
                 paths.executed[first + j, b, k, n] = change if change == change else 0.0
 
 
 @compiled
-def note_accounts(lane: Array, first: int, many: int, b: int, k: int, sums: GatedSums) -> None:
+def note_accounts(state: Array, first: int, many: int, b: int, k: int, sums: GatedSums) -> None:
     """Write what the accounts are at the close that ends the session."""
     for j in range(many):
-        sums.equity[first + j, b, k + 1] = lane[EQUITY + j]
-        sums.turnover[first + j, b] = lane[TURNOVER + j]
+        sums.equity[first + j, b, k + 1] = state[EQUITY + j]
+        sums.turnover[first + j, b] = state[TURNOVER + j]

@@ -7,55 +7,44 @@ which takes less time than to write and to read them.
 """
 
 import numba
-import numpy as np
 from numba.np.ufunc.parallel import get_thread_id
 
-from trading_rlhf.backtest.kernels_cpu import (
-    FAST,
-    ROUNDED,
+from trading_rlhf.backtest.kernels_accounts import (
     Array,
-    MarketTable,
-    compiled,
+    columns,
     compiled_parallel,
+    lines,
+    rows,
+    uncounted,
 )
-from trading_rlhf.backtest.kernels_gradient_vectors import (
+from trading_rlhf.backtest.kernels_cpu import MarketTable
+from trading_rlhf.backtest.kernels_orders import ROUNDED, UNBOUND, delisted, hold, settle
+from trading_rlhf.backtest.vectors import (
     LANES,
     Eight,
     above,
     any_above,
     at_least,
     fetch_to_read,
-    from_rows,
     if_nan,
     load,
     size,
     spread,
     store,
-    to_rows,
 )
 
-__all__ = [
-    "ALIVE", "COMING", "EARNED", "INVERSE", "LONG", "STATE", "UNBOUND", "columns", "forward_pass",
-    "inlined", "new_workspace", "reduced", "rows", "settled", "start_accounts",
-]  # fmt: skip
-
-UNBOUND = 2.0
-"""The share of openings that settle where the limit of gross exposure does not bind."""
+__all__ = ["EARNED", "forward_pass", "new_workspace", "start_accounts"]
 
 # Rows of the state of strategies side by side: one over worth; gain of the coming night and worth
 # of longs, per worth; whether solvent (1 or 0). On the way back: slope by the growth to come.
 INVERSE, COMING, LONG, ALIVE, EARNED = (row * LANES for row in range(5))
 STATE = 5 * LANES
 
-inlined = numba.njit(fastmath=FAST, error_model="numpy", inline="always")
-
 
 def new_workspace(n_assets: int, chunk: int) -> Array:
     """Room for each thread: ``[threads, 6, numbers]``, on lines of the cache."""
     numbers = max((chunk + 1) * (n_assets + 8), 4 * (chunk + 8)) * LANES
-    room = np.zeros(numba.get_num_threads() * 6 * numbers + LANES)
-    first = -room.ctypes.data % (8 * LANES) // 8
-    return room[first : len(room) - LANES + first].reshape(-1, 6, numbers)
+    return lines(numba.get_num_threads() * 6 * numbers).reshape(-1, 6, numbers)
 
 
 @compiled_parallel
@@ -109,23 +98,7 @@ def forward_pass(
             rows(notes, 2 * chunk * LANES, rates, at, last, many, bars)
 
 
-@compiled
-def columns(
-    source: Array, at: int, stride: int, many: int, length: int, tile: Array, to: int
-) -> None:
-    """Read rows of some strategies into lanes."""
-    for k in range(0, length, LANES):
-        from_rows(source, at + k, stride, many, length - k, tile, to + k * LANES)
-
-
-@compiled
-def rows(tile: Array, to: int, goal: Array, at: int, stride: int, many: int, length: int) -> None:
-    """Write lanes into rows of some strategies."""
-    for k in range(0, length, LANES):
-        to_rows(tile, to + k * LANES, goal, at + k, stride, many, length - k)
-
-
-@compiled
+@uncounted
 def start_accounts(worth: Array, state: Array, n_rows: int) -> None:
     """Accounts in cash."""
     worth[: n_rows * LANES] = 0.0
@@ -134,7 +107,7 @@ def start_accounts(worth: Array, state: Array, n_rows: int) -> None:
     store(state, ALIVE, spread(1.0))
 
 
-@compiled
+@uncounted
 def pass_session(
     assets: Array, lost: Array, sessions: Array, session: int, max_gross: float, bound: bool,
     wants: Array, at: int, worth: Array, state: Array, notes: Array, bar: int, chunk: int,
@@ -157,7 +130,7 @@ def pass_session(
         spent, wanted = trade(assets, session, wants, at, worth, old, inverse, state, gone)
         bound = any_above(wanted, spread(max_gross * ROUNDED))
     if bound:
-        share = settle(wants, at, worth, old, n_assets, inverse, max_gross)
+        share, _ = settle(wants, at, worth, old, n_assets, inverse, max_gross)
         bound = any_above(spread(UNBOUND), share)
         spent, wanted = trade(assets, session, wants, at, worth, old, inverse, state, gone)
     total = above(night, zero, night - spent, zero)
@@ -171,24 +144,7 @@ def pass_session(
     return bound
 
 
-@compiled
-def hold(wants: Array, at: int, n_assets: int, alive: Eight) -> None:
-    """Ruined accounts hold."""
-    for i in range(at, at + n_assets * LANES, LANES):
-        store(wants, i, above(alive, spread(0.0), load(wants, i), spread(np.nan)))
-
-
-@compiled
-def delisted(lost: Array, session: int, worth: Array, old: int, inverse: Eight) -> Eight:
-    """What delistings take of positions."""
-    total = spread(0.0)
-    for n in range(lost.shape[1]):
-        has = load(worth, old + n * LANES) * inverse
-        total = total + size(has) * spread(lost[session, n])
-    return total
-
-
-@compiled
+@uncounted
 def trade(
     assets: Array, session: int, wants: Array, at: int, worth: Array, old: int, inverse: Eight,
     state: Array, gone: Eight,
@@ -212,44 +168,3 @@ def trade(
     store(state, COMING, coming)
     store(state, LONG, long)
     return spent, gross
-
-
-@inlined
-def reduced(want: Eight, has: Eight) -> Eight:
-    """The position after what of an order reduces it: between nothing and what is held."""
-    zero = spread(0.0)
-    low, high = above(has, zero, zero, has), above(has, zero, has, zero)
-    raised = above(want, low, want, low)
-    return above(raised, high, high, raised)
-
-
-@inlined
-def settled(want: Eight, has: Eight, share: Eight) -> Eight:
-    """What is wanted once openings are scaled; NaN stays and holds, what fits is not rounded."""
-    kept = reduced(want, has)
-    scaled = above(share, spread(1.0), want, kept + (want - kept) * share)
-    return if_nan(want, want, scaled)
-
-
-@compiled
-def settle(
-    wants: Array, at: int, worth: Array, old: int, n_assets: int, inverse: Eight, max_gross: float
-) -> Eight:
-    """Scale what opens positions to the room there is, in lanes that want too much."""
-    zero, one, tiny = spread(0.0), spread(1.0), spread(1e-12)
-    kept, opened, gross = zero, zero, zero
-    for i in range(0, n_assets * LANES, LANES):
-        want, has = load(wants, at + i), load(worth, old + i) * inverse
-        want = if_nan(want, has, want)
-        closed = reduced(want, has)
-        gross = gross + size(want)
-        kept = kept + size(closed)
-        opened = opened + size(want - closed)
-    left = spread(max_gross) - kept
-    share = above(left, zero, left, zero) / above(opened, tiny, opened, tiny)
-    share = above(share, one, one, share)
-    share = above(gross, spread(max_gross * ROUNDED), share, spread(UNBOUND))
-    for i in range(0, n_assets * LANES, LANES):
-        want, has = load(wants, at + i), load(worth, old + i) * inverse
-        store(wants, at + i, settled(want, has, share))
-    return share

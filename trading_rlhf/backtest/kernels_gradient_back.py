@@ -8,18 +8,18 @@ for an order of size zero, both sides of ``clamp`` at its limit.
 import numba
 from numba.np.ufunc.parallel import get_thread_id
 
-from trading_rlhf.backtest.kernels_cpu import Array, MarketTable, compiled, compiled_parallel
-from trading_rlhf.backtest.kernels_gradient import (
-    EARNED,
-    UNBOUND,
+from trading_rlhf.backtest.kernels_accounts import (
+    Array,
     columns,
+    compiled_parallel,
     inlined,
-    reduced,
     rows,
-    settled,
-    start_accounts,
+    uncounted,
 )
-from trading_rlhf.backtest.kernels_gradient_vectors import (
+from trading_rlhf.backtest.kernels_cpu import MarketTable
+from trading_rlhf.backtest.kernels_gradient import EARNED, start_accounts
+from trading_rlhf.backtest.kernels_orders import UNBOUND, reduced, settled
+from trading_rlhf.backtest.vectors import (
     LANES,
     Eight,
     above,
@@ -101,7 +101,7 @@ def backward_pass(
             gradient[(b * n_bars + last) * n_assets : (b + 1) * n_bars * n_assets] = 0.0
 
 
-@compiled
+@uncounted
 def find_ends(growth: Array, first: int, many: int, last: int, ends: Array) -> None:
     """The close before the session of ruin, or the last, by lane."""
     for j in range(LANES):
@@ -113,7 +113,7 @@ def find_ends(growth: Array, first: int, many: int, last: int, ends: Array) -> N
                 break
 
 
-@compiled
+@uncounted
 def take_notes(
     growth: Array, shares: Array, rates: Array, slopes: Array, at: int, last: int, many: int,
     bars: int, notes: Array, chunk: int, left: Eight,
@@ -130,7 +130,7 @@ def take_notes(
         store(notes, slope, above(left, now, load(notes, slope), zero))
 
 
-@compiled
+@uncounted
 def redo_session(
     assets: Array, session: int, wants: Array, held: Array, bar: int, notes: Array, chunk: int
 ) -> None:
@@ -148,7 +148,7 @@ def redo_session(
         store(held, at + n_assets * LANES, left * shrink)
 
 
-@compiled
+@uncounted
 def undo_session(
     assets: Array, lost: Array, t: int, wants: Array, held: Array, bar: int, notes: Array,
     chunk: int, max_gross: float, pulls: Array, state: Array,
@@ -198,7 +198,7 @@ def slopes_of(
     return order, position + slope * accrued
 
 
-@compiled
+@uncounted
 def undo_free(
     assets: Array, lost: Array, t: int, wants: Array, held: Array, at: int, slope: Eight,
     shrink: Eight, rate: Eight, pulls: Array,
@@ -218,7 +218,7 @@ def undo_free(
     return earned
 
 
-@compiled
+@uncounted
 def undo_bound(
     assets: Array, lost: Array, t: int, wants: Array, held: Array, at: int, slope: Eight,
     shrink: Eight, rate: Eight, share: Eight, max_gross: float, pulls: Array,
@@ -254,7 +254,7 @@ def sign(x: Eight) -> Eight:
     return above(x, zero, spread(1.0), above(zero, x, spread(-1.0), zero))
 
 
-@compiled
+@uncounted
 def undo_settlement(
     wants: Array, held: Array, at: int, orders: int, n_assets: int, pulls: Array, share: Eight,
     by_room: Eight, by_opened: Eight,

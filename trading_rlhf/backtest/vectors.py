@@ -1,225 +1,294 @@
-"""Four assets at a time: a vector of four float64 for compiled loops, one register wide.
+"""Eight numbers in one register, for compiled loops that must not be left to the compiler's guess.
 
-Compilers turn a loop over assets into such code only when they can prove that its arrays do not
-overlap, at a cost that exceeds the work on twenty assets. Here it is written down instead:
-``+ - *`` work on vectors, and comparisons go through ``unless_nan``.
+Loops over arrays come out of the compiler half as wide as the registers, with checks whether the
+arrays overlap and a remainder one by one. A value of type ``eight`` is one register (or some, where
+they are narrower) whatever surrounds it. ``+ - * /`` work lane by lane. Positions count elements
+of arrays in C order, from their start; nothing checks bounds.
 """
-# Numba asks for the names of arguments of which only the types are used.
+# numba asks for the names of arguments of which only the types are used.
 # ruff: noqa: ARG001
 
 import operator
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 from llvmlite import ir
-from numba import extending, types
-from numba.core import cgutils
-from numba.extending import models, overload, register_jitable, register_model
+from numba import extending
+from numba.core import cgutils, types
+from numba.extending import models, overload, register_model
 
-__all__ = ["WIDTH", "fetch", "load", "load_first", "padded", "size", "spread", "store", "sum_rows",
-           "unless_nan"]  # fmt: skip
+__all__ = [
+    "FAST", "LANES", "Eight", "above", "any_above", "at_least", "fetch_to_read", "fetch_to_write",
+    "columns_of", "if_nan", "load", "size", "spread", "store", "rows_of",
+]  # fmt: skip
 
 # Whoever calls gives no typing context, which numba's own annotation asks for.
 intrinsic: Callable[[Callable[..., Any]], Callable[..., Any]] = extending.intrinsic
 
-WIDTH = 4
-"""Numbers in a vector: with AVX2 a register, elsewhere two; wider ones were no faster."""
+LANES = 8
+"""Numbers side by side."""
 
-_DOUBLE, _INTEGER = ir.DoubleType(), ir.IntType(64)
-_VECTOR = ir.VectorType(_DOUBLE, WIDTH)
-_NOTHING = ir.Constant(_VECTOR, ir.Undefined)
+FAST = {"reassoc", "contract", "nsz", "arcp"}
+"""Sums may be taken in any order; NaN and infinity mean what they mean."""
+
+Eight: TypeAlias = Any
+"""A register, as annotations call it."""
+
+_DOUBLE, _INT, _LONG, _BYTE = ir.DoubleType(), ir.IntType(32), ir.IntType(64), ir.IntType(8)
+_VECTOR, _LONGS = ir.VectorType(_DOUBLE, LANES), ir.VectorType(_LONG, LANES)
+_MASK = ir.VectorType(ir.IntType(1), LANES)
+_FLAGS = tuple(sorted(FAST))
 
 
-class VectorType(types.Type):
-    """Numba's name for a vector."""
-
+class _Eight(types.Type):
     def __init__(self) -> None:
-        super().__init__(name=f"Vector{WIDTH}")
+        super().__init__(name="Eight")
 
 
-vector = VectorType()
+_eight = _Eight()
 
 
-@register_model(VectorType)
-class _VectorModel(models.PrimitiveModel):
-    """A vector is a register of the machine."""
-
-    def __init__(self, manager: Any, kind: VectorType) -> None:
+@register_model(_Eight)
+class _EightModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, kind: Any) -> None:
         super().__init__(manager, kind, _VECTOR)  # type: ignore[no-untyped-call]
 
 
-@register_jitable
-def padded(n: int) -> int:
-    """The next multiple of a vector's width."""
-    return (n + WIDTH - 1) // WIDTH * WIDTH
-
-
-def _arithmetic(sign: Callable[[Any, Any], Any], instruction: str) -> None:
+def _add_operator(function: Callable[[Any, Any], Any], instruction: str) -> None:
     @intrinsic
-    def act(context: Any, a: Any, b: Any) -> Any:
-        def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            return getattr(builder, instruction)(*arguments)
+    def apply(typing: Any, a: Any, b: Any) -> Any:
+        def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+            return getattr(builder, instruction)(*given, flags=_FLAGS)
 
-        return vector(vector, vector), build
+        return _eight(_eight, _eight), code
 
-    @overload(sign)
-    def on_vectors(a: Any, b: Any) -> Any:
-        # Numba wants the same annotations within as without.
-        def acted(a: Any, b: Any) -> Any:
-            return act(a, b)
+    @overload(function, inline="always")
+    def implement(a: Any, b: Any) -> Any:
+        def act(a: Any, b: Any) -> Any:
+            return apply(a, b)
 
-        return acted if a is vector and b is vector else None
+        return act if a is _eight and b is _eight else None
 
 
-_arithmetic(operator.add, "fadd")
-_arithmetic(operator.sub, "fsub")
-_arithmetic(operator.mul, "fmul")
+_add_operator(operator.add, "fadd")
+_add_operator(operator.sub, "fsub")
+_add_operator(operator.mul, "fmul")
+_add_operator(operator.truediv, "fdiv")
+
+
+def _choice(relation: str) -> Any:
+    @intrinsic
+    def choose(typing: Any, a: Any, b: Any, yes: Any, no: Any) -> Any:
+        def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+            a, b, yes, no = given
+            return builder.select(builder.fcmp_ordered(relation, a, b), yes, no)
+
+        return _eight(_eight, _eight, _eight, _eight), code
+
+    return choose
+
+
+above = _choice(">")
+"""``above(a, b, yes, no)``: yes where a > b; no elsewhere, and where either is NaN."""
+
+at_least = _choice(">=")
+"""``at_least(a, b, yes, no)``: yes where a >= b; no elsewhere, and where either is NaN."""
 
 
 @intrinsic
-def size(context: Any, a: Any) -> Any:
+def if_nan(typing: Any, a: Any, yes: Any, no: Any) -> Any:
+    """Yes where a is NaN, no elsewhere."""
+
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        a, yes, no = given
+        return builder.select(builder.fcmp_unordered("uno", a, a), yes, no)
+
+    return _eight(_eight, _eight, _eight), code
+
+
+@intrinsic
+def any_above(typing: Any, a: Any, b: Any) -> Any:
+    """Whether a > b in any lane."""
+
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        bits = builder.bitcast(builder.fcmp_ordered(">", *given), _BYTE)
+        return builder.icmp_unsigned("!=", bits, ir.Constant(_BYTE, 0))
+
+    return types.boolean(_eight, _eight), code
+
+
+@intrinsic
+def size(typing: Any, a: Any) -> Any:
     """Absolute values."""
 
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        absolute = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
-            builder.module, ir.FunctionType(_VECTOR, [_VECTOR]), f"llvm.fabs.v{WIDTH}f64"
-        )
-        return builder.call(absolute, arguments)
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        kind = ir.FunctionType(_VECTOR, [_VECTOR])
+        return builder.call(_function(builder, kind, f"llvm.fabs.v{LANES}f64"), given)
 
-    return vector(vector), build
+    return _eight(_eight), code
 
 
 @intrinsic
-def unless_nan(context: Any, a: Any, b: Any) -> Any:
-    """The first vector, and the second where the first is NaN."""
+def spread(typing: Any, x: Any) -> Any:
+    """One number in every lane."""
 
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        first, second = arguments
-        return builder.select(builder.fcmp_unordered("uno", first, first), second, first)
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        return _spread(builder, given[0], _VECTOR)
 
-    return vector(vector, vector), build
-
-
-@intrinsic
-def spread(context: Any, number: Any) -> Any:
-    """A vector of equal numbers."""
-
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        one = builder.insert_element(_NOTHING, arguments[0], _index(0))
-        return _mixed(builder, one, _NOTHING, [0] * WIDTH)
-
-    return vector(types.float64), build
+    return _eight(types.float64), code
 
 
 @intrinsic
-def load(context: Any, array: Any, at: Any) -> Any:
-    """Read four numbers (float64 or float32) of an array in C order, counted from its start.
+def load(typing: Any, array: Any, at: Any) -> Any:
+    """Eight numbers of an array, from a position on."""
 
-    Whoever calls sees to it that they exist.
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        return builder.load(_pointer(context, builder, signature.args[0], *given), align=8)
+
+    return _eight(array, types.intp), code
+
+
+@intrinsic
+def store(typing: Any, array: Any, at: Any, value: Any) -> Any:
+    """Write eight numbers to an array, from a position on."""
+
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        array, at, value = given
+        builder.store(value, _pointer(context, builder, signature.args[0], array, at), align=8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, _eight), code
+
+
+def _fetching(to_write: int) -> Any:
+    @intrinsic
+    def fetch(typing: Any, array: Any, at: Any) -> Any:
+        def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+            place = _pointer(context, builder, signature.args[0], *given)
+            kind = ir.FunctionType(ir.VoidType(), [place.type, _INT, _INT, _INT])
+            # As far as the second cache (2), as data (1).
+            how = [ir.Constant(_INT, x) for x in (to_write, 2, 1)]
+            builder.call(_function(builder, kind, "llvm.prefetch.p0"), [place, *how])
+            return context.get_dummy_value()
+
+        return types.void(array, types.intp), code
+
+    return fetch
+
+
+fetch_to_read = _fetching(0)
+"""``fetch_to_read(array, at)``: what will be read soon comes nearer; it may lie outside."""
+
+fetch_to_write = _fetching(1)
+"""``fetch_to_write(array, at)``: what will be written soon comes nearer; it may lie outside."""
+
+
+@intrinsic
+def columns_of(
+    typing: Any, source: Any, at: Any, stride: Any, rows: Any, many: Any, tile: Any, to: Any
+) -> Any:
+    """Turn up to 8 rows into lanes: ``tile[to + 8 * i + j] = source[at + stride * j + i]``.
+
+    At most 8 numbers (float64 or float32) of each row are read, and ``many`` at most; the others
+    come as 0. Lanes beyond ``rows`` repeat the last.
     """
 
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        kind = ir.VectorType(context.get_data_type(array.dtype), WIDTH)
-        place = builder.bitcast(_place(context, builder, array, arguments), kind.as_pointer())
-        read = builder.load(place, align=array.dtype.bitwidth // 8)
-        return read if kind == _VECTOR else builder.fpext(read, _VECTOR)
-
-    return vector(array, types.intp), build
-
-
-@intrinsic
-def load_first(context: Any, array: Any, at: Any, many: Any) -> Any:
-    """Read the first numbers of what ``load`` reads, at least one; the others are zero."""
-
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        place, many = _place(context, builder, array, arguments), arguments[2]
-        read, zero = ir.Constant(_VECTOR, [0.0] * WIDTH), ir.Constant(_DOUBLE, 0.0)
-        for k in range(WIDTH):
-            there = builder.icmp_signed("<", _whole(k), many)
-            number = builder.load(builder.gep(place, [builder.select(there, _whole(k), _whole(0))]))
-            if number.type != _DOUBLE:
-                number = builder.fpext(number, _DOUBLE)
-            read = builder.insert_element(read, builder.select(there, number, zero), _index(k))
-        return read
-
-    return vector(array, types.intp, types.intp), build
-
-
-@intrinsic
-def fetch(context: Any, array: Any, at: Any) -> Any:
-    """Send for an element that is read soon; it may lie outside of the array."""
-
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        place, whole = _place(context, builder, array, arguments), ir.IntType(32)
-        send = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
-            builder.module, ir.FunctionType(ir.VoidType(), [place.type, whole, whole, whole]),
-            "llvm.prefetch.p0",
-        )  # fmt: skip
-        # To be read (0), kept in every cache (3), as data (1).
-        builder.call(send, [place, _index(0), _index(3), _index(1)])
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        source, at, stride, rows, many, tile, to = given
+        mask, last = _first(builder, many), builder.sub(rows, ir.Constant(_LONG, 1))
+        arrived = []
+        for j in range(LANES):
+            lane = ir.Constant(_LONG, j)
+            row = builder.select(builder.icmp_signed("<", lane, last), lane, last)
+            place = builder.add(at, builder.mul(row, stride))
+            arrived.append(_load_masked(context, builder, source_kind, source, place, mask))
+        for i, column in enumerate(_transposed(builder, arrived)):
+            place = builder.add(to, ir.Constant(_LONG, LANES * i))
+            builder.store(column, _pointer(context, builder, tile_kind, tile, place), align=8)
         return context.get_dummy_value()
 
-    return types.void(array, types.intp), build
+    source_kind, tile_kind, n = source, tile, types.intp
+    return types.void(source, n, n, n, n, tile, n), code
 
 
 @intrinsic
-def store(context: Any, array: Any, at: Any, value: Any) -> Any:
-    """Write a vector to an array of float64 in C order, counted from its start."""
+def rows_of(
+    typing: Any, tile: Any, to: Any, goal: Any, at: Any, stride: Any, rows: Any, many: Any
+) -> Any:
+    """The way back of ``columns_of``: lanes beyond ``rows`` and numbers beyond ``many`` are left."""
 
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        place = _place(context, builder, array, arguments)
-        builder.store(arguments[2], _four(builder, place), align=8)
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        tile, to, goal, at, stride, rows, many = given
+        columns = [
+            builder.load(
+                _pointer(context, builder, tile_kind, tile, builder.add(to, ir.Constant(_LONG, i))),
+                align=8,
+            )
+            for i in range(0, LANES * LANES, LANES)
+        ]
+        for j, row in enumerate(_transposed(builder, columns)):
+            lane = ir.Constant(_LONG, j)
+            used = builder.icmp_signed("<", lane, rows)
+            mask = _first(builder, builder.select(used, many, ir.Constant(_LONG, 0)))
+            place = builder.add(at, builder.mul(lane, stride))
+            pointer = _pointer(context, builder, signature.args[2], goal, place)
+            kind = ir.FunctionType(ir.VoidType(), [_VECTOR, pointer.type, _INT, _MASK])
+            function = _function(builder, kind, f"llvm.masked.store.v{LANES}f64.p0")
+            builder.call(function, [row, pointer, ir.Constant(_INT, 8), mask])
         return context.get_dummy_value()
 
-    return types.void(array, types.intp, vector), build
+    tile_kind, n = tile, types.intp
+    return types.void(tile, n, goal, n, n, n, n), code
 
 
-@intrinsic
-def sum_rows(context: Any, array: Any, at: Any) -> Any:
-    """Sums of four vectors that lie one after the other: the vector of their totals."""
-
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        place = _place(context, builder, array, arguments)
-        starts = [builder.gep(place, [_whole(row * WIDTH)]) for row in range(WIDTH)]
-        rows = [builder.load(_four(builder, start), align=8) for start in starts]
-        step = 1
-        while len(rows) > 1:
-            # Neighbours within a row are added, and two rows become one.
-            first, second = [], []
-            for k in range(0, WIDTH, 2 * step):
-                first += [*range(k, k + step), *range(WIDTH + k, WIDTH + k + step)]
-                second += [*range(k + step, k + 2 * step),
-                           *range(WIDTH + k + step, WIDTH + k + 2 * step)]  # fmt: skip
-            rows = [
-                builder.fadd(_mixed(builder, a, b, first), _mixed(builder, a, b, second))
-                for a, b in zip(rows[::2], rows[1::2], strict=True)
-            ]
-            step *= 2
-        return rows[0]
-
-    return vector(array, types.intp), build
+def _function(builder: Any, kind: Any, name: str) -> Any:
+    return cgutils.get_or_insert_function(builder.module, kind, name)  # type: ignore[no-untyped-call]
 
 
-def _place(context: Any, builder: Any, array: Any, arguments: Any) -> Any:
-    """Address of an element, counted from the start of the array."""
-    data = context.make_array(array)(context, builder, arguments[0]).data
-    return builder.gep(data, [arguments[1]])
+def _pointer(context: Any, builder: Any, kind: Any, array: Any, at: Any) -> Any:
+    data = context.make_array(kind)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [at]), _vector(context, kind).as_pointer())
 
 
-def _four(builder: Any, place: Any) -> Any:
-    """Address of a vector."""
-    return builder.bitcast(place, _VECTOR.as_pointer())
+def _vector(context: Any, kind: Any) -> Any:
+    return ir.VectorType(context.get_data_type(kind.dtype), LANES)
 
 
-def _mixed(builder: Any, a: Any, b: Any, which: list[int]) -> Any:
-    """Elements of two vectors by number; the second's follow those of the first."""
-    numbers = ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), which)
-    return builder.shuffle_vector(a, b, numbers)
+def _load_masked(context: Any, builder: Any, kind: Any, array: Any, at: Any, mask: Any) -> Any:
+    pointer = _pointer(context, builder, kind, array, at)
+    vector, width = _vector(context, kind), kind.dtype.bitwidth
+    function = _function(
+        builder, ir.FunctionType(vector, [pointer.type, _INT, _MASK, vector]),
+        f"llvm.masked.load.v{LANES}f{width}.p0",
+    )  # fmt: skip
+    nothing, aligned = ir.Constant(vector, [0.0] * LANES), ir.Constant(_INT, width // 8)
+    numbers = builder.call(function, [pointer, aligned, mask, nothing])
+    return numbers if vector == _VECTOR else builder.fpext(numbers, _VECTOR)
 
 
-def _index(k: int) -> Any:
-    return ir.Constant(ir.IntType(32), k)
+def _spread(builder: Any, x: Any, kind: Any) -> Any:
+    unset, order = ir.Constant(kind, ir.Undefined), ir.VectorType(_INT, LANES)
+    one = builder.insert_element(unset, x, ir.Constant(_INT, 0))
+    return builder.shuffle_vector(one, unset, ir.Constant(order, [0] * LANES))
 
 
-def _whole(k: int) -> Any:
-    return ir.Constant(_INTEGER, k)
+def _first(builder: Any, many: Any) -> Any:
+    """Mask of the lanes before ``many``."""
+    lanes = ir.Constant(_LONGS, list(range(LANES)))
+    return builder.icmp_signed("<", lanes, _spread(builder, many, _LONGS))
+
+
+def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
+    """Exchange halves of pairs of rows, for pairs 1, 2 and 4 rows apart."""
+    order = ir.VectorType(_INT, LANES)
+    for step in (1, 2, 4):
+        low = [i for i in range(LANES) if not i & step]
+        firsts = [i if not i & step else LANES + i - step for i in range(LANES)]
+        seconds = [i + step for i in firsts]
+        turned = list(rows)
+        for i in low:
+            pair = rows[i], rows[i + step]
+            turned[i] = builder.shuffle_vector(*pair, ir.Constant(order, firsts))
+            turned[i + step] = builder.shuffle_vector(*pair, ir.Constant(order, seconds))
+        rows = turned
+    return rows
