@@ -113,3 +113,24 @@ def test_targets_that_do_not_fit_are_one_sentence(targets):
     case = draw(8)
     with pytest.raises(AccountingError, match="targets must be float64 on the processor"):
         backtest_growth(market_table(case.market, case.costs), targets)
+
+
+def test_a_gradient_that_is_held_keeps_its_memory_and_one_that_is_not_lends_it():
+    case = draw(3)
+    table = market_table(case.market, case.costs)
+
+    def gradient(factor: float) -> Tensor:
+        targets = torch.tensor(case.targets * factor, requires_grad=True)
+        backtest_growth(table, targets).log().sum().backward()
+        assert targets.grad is not None
+        return targets.grad
+
+    held = gradient(1.0)
+    copy, place = held.clone(), held.data_ptr()
+    other = gradient(0.5)
+    assert other.data_ptr() != place
+    assert torch.equal(held, copy)
+    place = other.data_ptr()
+    del other
+    again = gradient(0.5)
+    assert again.data_ptr() == place

@@ -18,8 +18,10 @@ from trading_rlhf.backtest.vectors import (
     store,
 )
 
-__all__ = ["Array", "close", "columns", "compiled", "compiled_parallel", "inlined", "lines",
-           "merged", "new_accounts", "pass_night", "rows", "start_accounts", "uncounted"]  # fmt: skip
+__all__ = [
+    "Array", "close", "columns", "compiled", "compiled_parallel", "inlined", "lines", "merged",
+    "new_accounts", "pass_night", "rows", "start_accounts", "uncounted",
+]  # fmt: skip
 
 Array = npt.NDArray[Any]
 

@@ -144,8 +144,8 @@ def run_block(
                 fetch_to_read(targets, row + j * stride + AHEAD * n_assets + n)
         at = bar * n_assets * LANES
         pass_night(state, sessions, t + 1)
-        bound = trade(assets, lost, sessions, t + 1, at_fill, max_gross, bound, tile, at, worth, old,
-                      state)  # fmt: skip
+        bound = trade(assets, lost, sessions, t + 1, at_fill, max_gross, bound, tile, at, worth,
+                      old, state)  # fmt: skip
         if len(traded):
             keep_orders(tile, at, worth, old, state, traded, row, stride, many)
         close(state, at_fill, 1.0 / (t + 1.0))
@@ -175,8 +175,8 @@ def trade(
         note_largest(state, wanted)
         if not any_above(wanted, spread(max_gross * ROUNDED)):
             return False
-    return trade_settled(
-        assets, lost, gone, session, at_fill, max_gross, wants, at, worth, old, state
+    return bool(
+        trade_settled(assets, lost, gone, session, at_fill, max_gross, wants, at, worth, old, state)
     )
 
 
@@ -190,7 +190,7 @@ def trade_settled(
     share, wanted = settle(wants, at, worth, old, assets.shape[2], inverse, max_gross)
     note_largest(state, wanted)
     fill(assets, lost, gone, session, at_fill, wants, at, worth, old, state)
-    return any_above(spread(UNBOUND), share)
+    return bool(any_above(spread(UNBOUND), share))
 
 
 @merged

@@ -14,6 +14,7 @@ from trading_rlhf.backtest.kernels_accounts import (
     columns,
     compiled_parallel,
     lines,
+    merged,
     rows,
     uncounted,
 )
@@ -107,7 +108,7 @@ def start_accounts(worth: Array, state: Array, n_rows: int) -> None:
     store(state, ALIVE, spread(1.0))
 
 
-@uncounted
+@merged
 def pass_session(
     assets: Array, lost: Array, sessions: Array, session: int, max_gross: float, bound: bool,
     wants: Array, at: int, worth: Array, state: Array, notes: Array, bar: int, chunk: int,
@@ -144,7 +145,7 @@ def pass_session(
     return bound
 
 
-@uncounted
+@merged
 def trade(
     assets: Array, session: int, wants: Array, at: int, worth: Array, old: int, inverse: Eight,
     state: Array, gone: Eight,

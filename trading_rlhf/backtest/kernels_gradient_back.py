@@ -6,6 +6,7 @@ for an order of size zero, both sides of ``clamp`` at its limit.
 """
 
 import numba
+import numpy as np
 from numba.np.ufunc.parallel import get_thread_id
 
 from trading_rlhf.backtest.kernels_accounts import (
@@ -13,6 +14,7 @@ from trading_rlhf.backtest.kernels_accounts import (
     columns,
     compiled_parallel,
     inlined,
+    merged,
     rows,
     uncounted,
 )
@@ -26,15 +28,19 @@ from trading_rlhf.backtest.vectors import (
     any_above,
     at_least,
     fetch_to_read,
-    fetch_to_write,
     if_nan,
     load,
     size,
     spread,
     store,
+    stream_rows,
 )
 
 __all__ = ["backward_pass"]
+
+# Rows of ``slope_rates``: whether orders fill; gain to the close and worth there, per position;
+# what a buy and a sale pay; what the night means for long, short and no position.
+FILLS, GAIN, WORTH, BUY, SELL, LONG, SHORT, NONE = range(8)
 
 
 @compiled_parallel
@@ -60,7 +66,8 @@ def backward_pass(
     """
     n_strategies, n_bars, n_assets, chunk = sizes
     last = n_bars - 1
-    assets, lost = table.assets, table.lost
+    streams = gradient.ctypes.data % (8 * LANES) == 0 and n_bars * n_assets % LANES == 0
+    assets, by_asset = table.assets, slope_rates(table.assets, table.lost)
     for block in numba.prange(len(starts)):
         room = workspace[get_thread_id()]  # type: ignore[no-untyped-call]
         wants, pulls, state, notes, held, ends = (
@@ -91,14 +98,45 @@ def backward_pass(
                 for j in range(many):
                     for n in range(0, n_assets, LANES):
                         fetch_to_read(targets, before + j * n_bars * n_assets + n)
-                        fetch_to_write(gradient, before + j * n_bars * n_assets + n)
                 undo_session(
-                    assets, lost, start + bar, wants, held, bar, notes, chunk, max_gross, pulls,
+                    by_asset, start + bar, wants, held, bar, notes, chunk, max_gross, pulls,
                     state,
                 )  # fmt: skip
-            rows(wants, 0, gradient, at, n_bars * n_assets, many, bars * n_assets)
+            write(wants, gradient, at, n_bars * n_assets, many, bars * n_assets, streams)
         for b in range(first, first + many):
             gradient[(b * n_bars + last) * n_assets : (b + 1) * n_bars * n_assets] = 0.0
+
+
+@compiled_parallel
+def slope_rates(assets: Array, lost: Array) -> Array:
+    """What a session and the night before it mean for each asset's slopes, ``[T-1, 8, N]``."""
+    n_bars, _, n_assets = assets.shape
+    rates = np.empty((n_bars - 1, 8, n_assets))
+    for t in numba.prange(n_bars - 1):
+        for n in range(n_assets):
+            half, skew = assets[t + 1, 3, n], assets[t + 1, 4, n]
+            night, charge, loss = assets[t, 5, n], assets[t, 6, n], lost[t + 1, n]
+            rates[t, FILLS, n] = assets[t + 1, 0, n]
+            rates[t, GAIN, n] = assets[t + 1, 1, n]
+            rates[t, WORTH, n] = assets[t + 1, 2, n]
+            rates[t, BUY, n] = skew + half
+            rates[t, SELL, n] = skew - half
+            rates[t, LONG, n] = night - charge - loss
+            rates[t, SHORT, n] = night + charge + loss
+            # The first of a short pays its fee; nothing is lost of it.
+            rates[t, NONE, n] = night + charge
+    return rates
+
+
+@uncounted
+def write(
+    tile: Array, goal: Array, at: int, stride: int, many: int, length: int, streams: bool
+) -> None:
+    """Write lanes into rows of some strategies, past the caches where rows lie on their lines."""
+    whole = length // LANES * LANES if streams and many == LANES and at % LANES == 0 else 0
+    for k in range(0, whole, LANES):
+        stream_rows(tile, k * LANES, goal, at + k, stride)
+    rows(tile, whole * LANES, goal, at + whole, stride, many, length - whole)
 
 
 @uncounted
@@ -130,7 +168,7 @@ def take_notes(
         store(notes, slope, above(left, now, load(notes, slope), zero))
 
 
-@uncounted
+@merged
 def redo_session(
     assets: Array, session: int, wants: Array, held: Array, bar: int, notes: Array, chunk: int
 ) -> None:
@@ -148,27 +186,25 @@ def redo_session(
         store(held, at + n_assets * LANES, left * shrink)
 
 
-@uncounted
+@merged
 def undo_session(
-    assets: Array, lost: Array, t: int, wants: Array, held: Array, bar: int, notes: Array,
-    chunk: int, max_gross: float, pulls: Array, state: Array,
+    rates: Array, t: int, wants: Array, held: Array, bar: int, notes: Array, chunk: int,
+    max_gross: float, pulls: Array, state: Array,
 ) -> None:  # fmt: skip
     """From slopes by weights after the session to slopes by weights before it and by targets.
 
     The latter take the place of the targets.
     """
-    n_assets = assets.shape[2]
+    n_assets = rates.shape[2]
     at, zero = bar * n_assets * LANES, spread(0.0)
     shrink, share = load(notes, bar * LANES), load(notes, (chunk + bar) * LANES)
     rate, slope = load(notes, (2 * chunk + bar) * LANES), load(notes, (3 * chunk + bar) * LANES)
     # What growth itself earns, less what it takes from the weights after it.
     slope = slope - load(state, EARNED) * shrink
     if any_above(spread(UNBOUND), share):
-        earned = undo_bound(
-            assets, lost, t, wants, held, at, slope, shrink, rate, share, max_gross, pulls
-        )
+        earned = undo_bound(rates, t, wants, held, at, slope, shrink, rate, share, max_gross, pulls)
     else:
-        earned = undo_free(assets, lost, t, wants, held, at, slope, shrink, rate, pulls)
+        earned = undo_free(rates, t, wants, held, at, slope, shrink, rate, pulls)
     store(state, EARNED, above(shrink, zero, earned, zero))
     if any_above(spread(1e-300), shrink):
         # Ruined lanes have no slopes, whatever is held in them.
@@ -179,37 +215,33 @@ def undo_session(
 
 @inlined
 def slopes_of(
-    assets: Array, lost: Array, t: int, n: int, change: Eight, has: Eight, pull: Eight,
-    slope: Eight, shrink: Eight, rate: Eight,
+    rates: Array, t: int, n: int, change: Eight, has: Eight, pull: Eight, slope: Eight,
+    shrink: Eight, rate: Eight,
 ) -> tuple[Eight, Eight]:  # fmt: skip
     """Slopes by an order that fills what it can, and by the weight held through it."""
     zero = spread(0.0)
-    half, skew = assets[t + 1, 3, n], assets[t + 1, 4, n]
-    # What the coming night means for a long and a short position, and for the first of a short.
-    night, charge, loss = assets[t, 5, n], assets[t, 6, n], lost[t + 1, n]
-    kept = pull * (spread(assets[t + 1, 2, n]) * shrink)
-    position = slope * spread(assets[t + 1, 1, n]) + kept
-    selling = above(zero, change, spread(skew - half), zero)
-    paid = above(change, zero, spread(half + skew), selling)
-    order = spread(assets[t + 1, 0, n]) * position - slope * paid
-    accrued = above(zero, has, spread(night + charge + loss), spread(night + charge))
-    accrued = above(has, zero, spread(night - charge - loss), accrued)
+    position = slope * spread(rates[t, GAIN, n]) + pull * (spread(rates[t, WORTH, n]) * shrink)
+    selling = above(zero, change, spread(rates[t, SELL, n]), zero)
+    paid = above(change, zero, spread(rates[t, BUY, n]), selling)
+    order = spread(rates[t, FILLS, n]) * position - slope * paid
+    accrued = above(zero, has, spread(rates[t, SHORT, n]), spread(rates[t, NONE, n]))
+    accrued = above(has, zero, spread(rates[t, LONG, n]), accrued)
     accrued = accrued - at_least(has, zero, rate, zero)
     return order, position + slope * accrued
 
 
-@uncounted
+@merged
 def undo_free(
-    assets: Array, lost: Array, t: int, wants: Array, held: Array, at: int, slope: Eight,
+    rates: Array, t: int, wants: Array, held: Array, at: int, slope: Eight,
     shrink: Eight, rate: Eight, pulls: Array,
 ) -> Eight:  # fmt: skip
     """A session in which everything fits; returns the slope by the growth that leads to it."""
     zero = spread(0.0)
     earned = zero
-    for n in range(assets.shape[2]):
+    for n in range(rates.shape[2]):
         want, has = load(wants, at + n * LANES), load(held, at + n * LANES)
         change, pull = if_nan(want, zero, want - has), load(pulls, n * LANES)
-        order, pull = slopes_of(assets, lost, t, n, change, has, pull, slope, shrink, rate)
+        order, pull = slopes_of(rates, t, n, change, has, pull, slope, shrink, rate)
         order = if_nan(want, zero, order)
         pull = pull - order
         store(wants, at + n * LANES, order)
@@ -220,11 +252,11 @@ def undo_free(
 
 @uncounted
 def undo_bound(
-    assets: Array, lost: Array, t: int, wants: Array, held: Array, at: int, slope: Eight,
+    rates: Array, t: int, wants: Array, held: Array, at: int, slope: Eight,
     shrink: Eight, rate: Eight, share: Eight, max_gross: float, pulls: Array,
 ) -> Eight:  # fmt: skip
     """A session in which the limit binds in some lanes."""
-    n_assets, zero, one, tiny = assets.shape[2], spread(0.0), spread(1.0), spread(1e-12)
+    n_assets, zero, one, tiny = rates.shape[2], spread(0.0), spread(1.0), spread(1e-12)
     kept, opened, scaled = zero, zero, zero
     # The weights after this session are done with; slopes by settled orders take their place.
     orders = at + n_assets * LANES
@@ -232,7 +264,7 @@ def undo_bound(
         asked, has = load(wants, at + n * LANES), load(held, at + n * LANES)
         change, pull = settled(asked, has, share) - has, load(pulls, n * LANES)
         change = if_nan(asked, zero, change)
-        order, pull = slopes_of(assets, lost, t, n, change, has, pull, slope, shrink, rate)
+        order, pull = slopes_of(rates, t, n, change, has, pull, slope, shrink, rate)
         store(pulls, n * LANES, pull)
         store(held, orders + n * LANES, order)
         want = if_nan(asked, has, asked)

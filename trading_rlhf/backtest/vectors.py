@@ -19,7 +19,8 @@ from numba.extending import models, overload, register_model
 
 __all__ = [
     "FAST", "LANES", "Eight", "above", "any_above", "at_least", "fetch_to_read", "fetch_to_write",
-    "columns_of", "if_nan", "load", "size", "spread", "store", "rows_of",
+    "columns_of", "if_nan", "load", "rows_of", "size", "spread", "store",
+    "stream_rows",
 ]  # fmt: skip
 
 # Whoever calls gives no typing context, which numba's own annotation asks for.
@@ -215,17 +216,11 @@ def columns_of(
 def rows_of(
     typing: Any, tile: Any, to: Any, goal: Any, at: Any, stride: Any, rows: Any, many: Any
 ) -> Any:
-    """The way back of ``columns_of``: lanes beyond ``rows`` and numbers beyond ``many`` are left."""
+    """The way back of ``columns_of``: no more than ``rows`` lanes, and ``many`` numbers of each."""
 
     def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         tile, to, goal, at, stride, rows, many = given
-        columns = [
-            builder.load(
-                _pointer(context, builder, tile_kind, tile, builder.add(to, ir.Constant(_LONG, i))),
-                align=8,
-            )
-            for i in range(0, LANES * LANES, LANES)
-        ]
+        columns = _columns(context, builder, tile_kind, tile, to)
         for j, row in enumerate(_transposed(builder, columns)):
             lane = ir.Constant(_LONG, j)
             used = builder.icmp_signed("<", lane, rows)
@@ -239,6 +234,27 @@ def rows_of(
 
     tile_kind, n = tile, types.intp
     return types.void(tile, n, goal, n, n, n, n), code
+
+
+@intrinsic
+def stream_rows(typing: Any, tile: Any, to: Any, goal: Any, at: Any, stride: Any) -> Any:
+    """``rows_of`` for eight whole rows on lines of the cache, past the caches into memory.
+
+    A line that is written as a whole need not be read before.
+    """
+
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        tile, to, goal, at, stride = given
+        columns = _columns(context, builder, tile_kind, tile, to)
+        past = builder.module.add_metadata([ir.Constant(_INT, 1)])
+        for j, row in enumerate(_transposed(builder, columns)):
+            place = builder.add(at, builder.mul(ir.Constant(_LONG, j), stride))
+            pointer = _pointer(context, builder, signature.args[2], goal, place)
+            builder.store(row, pointer, align=8 * LANES).set_metadata("nontemporal", past)
+        return context.get_dummy_value()
+
+    tile_kind, n = tile, types.intp
+    return types.void(tile, n, goal, n, n), code
 
 
 def _function(builder: Any, kind: Any, name: str) -> Any:
@@ -264,6 +280,13 @@ def _load_masked(context: Any, builder: Any, kind: Any, array: Any, at: Any, mas
     nothing, aligned = ir.Constant(vector, [0.0] * LANES), ir.Constant(_INT, width // 8)
     numbers = builder.call(function, [pointer, aligned, mask, nothing])
     return numbers if vector == _VECTOR else builder.fpext(numbers, _VECTOR)
+
+
+def _columns(context: Any, builder: Any, kind: Any, tile: Any, to: Any) -> list[Any]:
+    places = [builder.add(to, ir.Constant(_LONG, i)) for i in range(0, LANES * LANES, LANES)]
+    return [
+        builder.load(_pointer(context, builder, kind, tile, place), align=8) for place in places
+    ]
 
 
 def _spread(builder: Any, x: Any, kind: Any) -> Any:
