@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
 
 from trading_rlhf.accounting import BARS_PER_YEAR, CostModel
 from trading_rlhf.agent import (
@@ -36,7 +37,20 @@ from trading_rlhf.reward import (
 )
 from trading_rlhf.types import Desk
 
-__all__ = ["Cell", "StudyConfig", "ask", "known_figures", "shape_all", "train_bases"]
+__all__ = [
+    "Cell",
+    "Met",
+    "StudyConfig",
+    "ask",
+    "fit_all",
+    "known_figures",
+    "known_moments",
+    "known_moves",
+    "make_market",
+    "meet_trades",
+    "shape_all",
+    "train_bases",
+]
 
 OnStep = Callable[[int], None] | None
 
@@ -67,6 +81,28 @@ class StudyConfig(BaseModel):
     gate: GateConfig = Field(GateConfig(), description="How the desk acts.")
     fit: FitConfig = Field(FitConfig(), description="Fit of the reward model.")
     shaping: ShapingConfig = Field(ShapingConfig(), description="Optional price.")
+
+
+@dataclass(frozen=True)
+class Met:
+    """P proposed trades, each of one asset of a portfolio.
+
+    Attributes:
+        t: ``[P]`` decision bars.
+        held: ``[P, N]`` weights held (fraction of equity).
+        target: ``[P, N]`` weights wanted, of which only the trade's own is proposed.
+        asset: ``[P]`` which asset is traded.
+    """
+
+    t: Tensor
+    held: Tensor
+    target: Tensor
+    asset: Tensor
+
+    def trades(self, features: Tensor) -> TradeTensors:
+        """The trades in the features ``[T, N, F]`` of their market."""
+        row = torch.arange(len(self.t))
+        return TradeTensors.pick(features[self.t], self.held, self.target, self.t, row, self.asset)
 
 
 @dataclass(frozen=True)
@@ -115,7 +151,11 @@ def ask(config: StudyConfig, bases: Policy, market: MarketTensors, answers: int)
     cells = []
     for number, seed in enumerate(config.seeds):
         generator = torch.Generator().manual_seed(1000 + seed)
-        pool = _met_trades(config, bases.select([number]), market, 2 * answers, generator)
+        met = meet_trades(
+            bases.select([number]), market, range(1, config.n_bars), config.costs, config.gate,
+            2 * answers, generator,
+        )  # fmt: skip
+        pool = met.trades(market.features)
         for style in config.styles:
             desk = StyleDesk.of(style, DEFAULT_FEATURES)
             chosen = torch.randperm(len(pool.bar), generator=generator)[:answers]
@@ -127,17 +167,29 @@ def ask(config: StudyConfig, bases: Policy, market: MarketTensors, answers: int)
     return cells
 
 
-def _met_trades(
-    config: StudyConfig,
+def meet_trades(
     policy: Policy,
     market: MarketTensors,
-    count: int,
+    bars: range,
+    costs: CostModel,
+    gate: GateConfig,
+    portfolios: int,
     generator: torch.Generator,
-) -> TradeTensors:
-    """Trades proposed after a stretch of random refusals, with noise on the scores."""
+) -> Met:
+    """Trades proposed after a stretch of random refusals, with noise on the scores, mixed.
+
+    Args:
+        policy: a single policy (S = 1).
+        market: where.
+        bars: when.
+        costs: what trades cost.
+        gate: smallest trade and cool-down.
+        portfolios: how many live side by side; each proposes several trades.
+        generator: source of chance.
+    """
     desk = RandomDesk(_ACCEPTANCE, generator)
-    starts = torch.randint(1, config.n_bars - _WARMUP - 2, (count,), generator=generator)
-    lived = walk(policy, market, starts, _WARMUP, config.costs, config.gate, decider=desk)
+    starts = torch.randint(bars.start, bars.stop - _WARMUP - 2, (portfolios,), generator=generator)
+    lived = walk(policy, market, starts, _WARMUP, costs, gate, decider=desk)
     t = starts + _WARMUP
     held = lived.end.held.float()
     noise = _EXPLORATION * torch.randn(held.shape, generator=generator)
@@ -145,20 +197,21 @@ def _met_trades(
         encoded = policy.encode_bars(market.features, t)
         target = policy.decide(encoded, held, noise).target
     held, target = held[0], target[0]
-    row, asset = torch.nonzero((target - held).abs() >= config.gate.min_trade, as_tuple=True)
+    row, asset = torch.nonzero((target - held).abs() >= gate.min_trade, as_tuple=True)
     mixed = torch.randperm(len(row), generator=generator)
-    return TradeTensors.pick(market.features[t], held, target, t, row[mixed], asset[mixed])
+    row, asset = row[mixed], asset[mixed]
+    return Met(t[row], held[row], target[row], asset)
 
 
-def fit_all(config: StudyConfig, cells: list[Cell], *, shuffled: bool) -> RewardModel:
-    """Reward models of all cells as one stacked fit; ``shuffled`` makes the placebos."""
+def fit_all(config: FitConfig, verdicts: list[Verdicts], *, shuffled: bool) -> RewardModel:
+    """Reward models of all sets as one stacked fit; ``shuffled`` makes the placebos."""
     generator = torch.Generator().manual_seed(7 + shuffled)
     stacked = Verdicts(
-        *(torch.cat([getattr(c.verdicts, f.name) for c in cells]) for f in fields(Verdicts)[:-1]), 1
+        *(torch.cat([getattr(v, f.name) for v in verdicts]) for f in fields(Verdicts)[:-1]), 1
     )
     if shuffled:
         stacked = stacked.shuffled(generator)
-    return fit_reward_model(stacked, config.fit, generator).model
+    return fit_reward_model(stacked, config, generator).model
 
 
 def shape_all(
@@ -209,15 +262,28 @@ def known_figures(
         planted: gives drift and volatility of the return into each bar.
         costs: trading costs.
     """
+    mean, variance = known_moments(walked, arm, planted, costs)
+    growth = mean - variance / 2
+    return float(growth) * 1e4, float(mean / variance.sqrt()) * BARS_PER_YEAR**0.5
+
+
+def known_moments(
+    walked: Walk, arm: int, planted: PlantedMarket, costs: CostModel
+) -> tuple[Tensor, Tensor]:
+    """Mean net return of a step and its variance (scalars); arguments as of ``known_figures``."""
+    expected, variance = known_moves(walked, arm, planted, costs)
+    return expected.mean(), variance.mean()
+
+
+def known_moves(
+    walked: Walk, arm: int, planted: PlantedMarket, costs: CostModel
+) -> tuple[Tensor, Tensor]:
+    """Expected net return of each step and its variance, ``[K, B]``; see ``known_figures``."""
     weights = walked.held[:, arm] + walked.executed[:, arm]
     following = (walked.t + 1).numpy()
     drift = torch.tensor(planted.drift[following])
     scaled = weights * torch.tensor(planted.volatility[following])
-    variance = (
-        OWN_NOISE**2 * scaled.square().sum(-1) + COMMON_NOISE**2 * scaled.sum(-1).square()
-    ).mean()
+    variance = OWN_NOISE**2 * scaled.square().sum(-1) + COMMON_NOISE**2 * scaled.sum(-1).square()
     change = walked.executed[:, arm]
-    paid = (costs.rate(change) * change.abs()).sum(-1).mean()
-    mean = (weights * drift).sum(-1).mean() - paid
-    growth = mean - variance / 2
-    return float(growth) * 1e4, float(mean / variance.sqrt()) * BARS_PER_YEAR**0.5
+    paid = (costs.rate(change) * change.abs()).sum(-1)
+    return (weights * drift).sum(-1) - paid, variance

@@ -56,7 +56,8 @@ def run_study(config: StudyConfig, progress: Progress) -> pd.DataFrame:
     rows = []
     for answers in config.answers:
         cells = ask(config, bases, market, answers)
-        models = [fit_all(config, cells, shuffled=flag) for flag in (False, True)]
+        verdicts = [cell.verdicts for cell in cells]
+        models = [fit_all(config.fit, verdicts, shuffled=flag) for flag in (False, True)]
         on_step = partial(_tell, progress, f"{answers} answers: shaping", config.shape.iterations)
         shaped, placebo, oracle = shape_all(config, bases, cells, models, market, on_step)
         for number, cell in enumerate(cells):

@@ -17,7 +17,7 @@ from trading_rlhf.reward import FitConfig, ShapingConfig
 from trading_rlhf.store.files import replace_text
 from trading_rlhf.store.yaml_files import read_mapping
 
-__all__ = ["AskConfig", "ReplayConfig", "RunConfig", "read_config", "write_config"]
+__all__ = ["AskConfig", "FoldsConfig", "ReplayConfig", "RunConfig", "read_config", "write_config"]
 
 
 class AskConfig(BaseModel):
@@ -45,6 +45,32 @@ class ReplayConfig(BaseModel):
     sessions: int = Field(40, ge=2, le=2000, description="Sessions at the end of the data.")
     random_share: float = Field(
         0.2, ge=0, le=1, description="Share of proposals shown whatever the filter says."
+    )
+
+
+class FoldsConfig(BaseModel):
+    """How the bars are cut where a base policy is trained anew on parts of them and tested."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    first: float = Field(
+        0.4, gt=0, lt=1, description="Walk-forward: share of the bars before the first test."
+    )
+    periods: int = Field(
+        5, ge=1, le=100, description="Walk-forward: test periods after that, each after a training."
+    )
+    rolling: bool = Field(
+        False,
+        description="Walk-forward: trainings as long as the first, instead of from the first bar.",
+    )
+    groups: int = Field(
+        6, ge=3, le=12, description="Combinatorial cross-validation: groups of bars."
+    )
+    tested: int = Field(
+        2, ge=2, le=11, description="Combinatorial cross-validation: groups tested at once."
+    )
+    iterations: int | None = Field(
+        None, ge=1, description="Of each of these trainings; none is train.iterations."
     )
 
 
@@ -105,6 +131,9 @@ class RunConfig(BaseModel):
     )
     replay: ReplayConfig = Field(ReplayConfig(), description="The live replay at the end.")
     limits: LimitsConfig = Field(LimitsConfig(), description="Checks before an order is sent.")
+    folds: FoldsConfig = Field(
+        FoldsConfig(), description="Trainings anew for walk-forward and cross-validation."
+    )
 
     @field_validator("features")
     @classmethod

@@ -2,6 +2,8 @@
 
 import math
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from pydantic import ValidationError
@@ -93,6 +95,16 @@ def test_rates_may_come_as_numbers_lists_or_text():
     assert costs.commission_bps == (1.0, 2.5)
     assert (costs.half_spread_bps, costs.slippage_bps) == (3.0, 4.0)
     assert CostModel(**costs.model_dump(mode="json")) == costs
+
+
+@pytest.mark.parametrize("make", [np.array, torch.tensor, pd.Series])
+def test_rates_may_come_as_arrays(make):
+    costs = CostModel(half_spread_bps=make([1.0, 2.5]), slippage_bps=np.float64(4.0))
+    assert costs == CostModel(half_spread_bps=[1.0, 2.5], slippage_bps=4.0)
+    assert CostModel(**costs.model_dump(mode="json")) == costs
+    for wrong in ([[1.0, 2.0]], [-1.0], [], [math.nan], [True, False]):
+        with pytest.raises(ValidationError, match="one number or a list of one per asset"):
+            CostModel(half_spread_bps=make(wrong))
 
 
 def test_lists_must_fit_the_assets():

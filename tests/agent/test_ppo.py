@@ -165,7 +165,7 @@ def batch_of(market, advantage: float, moved: float):
     batch = ppo._prepare(seen, critic, task.market, SMALL)
     vars(batch)["advantage"] = torch.full_like(batch.advantage, advantage)
     vars(batch)["log_prob"] = batch.log_prob - moved
-    loss, divergence = ppo._loss(trained, critic, task.market, batch, SMALL)
+    loss, (divergence, _, _) = ppo._loss(trained, critic, task.market, batch, SMALL)
     loss.backward()
     slope = sum(float(p.grad.abs().sum()) for p in trained.parameters() if p.grad is not None)
     return slope, float(divergence)

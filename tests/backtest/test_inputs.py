@@ -123,6 +123,26 @@ def test_what_is_no_number_is_one_sentence(bars, targets):
     assert len(message) < 250
 
 
+@pytest.mark.parametrize("engine", ["auto", "reference"])
+def test_no_strategy_is_one_sentence(bars: Bars, engine: str) -> None:
+    with pytest.raises(
+        AccountingError, match=r"must hold at least one strategy; got B = 0\. Check"
+    ):
+        run_backtest(bars, np.zeros((0, *bars.shape)), engine=engine)
+
+
+@pytest.mark.parametrize("weight", [1e300, -2e6, math.inf])
+def test_a_weight_that_money_cannot_be_counted_in_is_one_sentence(
+    bars: Bars, weight: float
+) -> None:
+    targets = np.full(bars.shape, 0.2)
+    targets[4, 1] = weight
+    with pytest.raises(AccountingError, match=r"at most 1,000,000 times equity.* for S1 on "):
+        run_backtest(bars, targets, size_at="fill")
+    targets[4, 1] = 9e5
+    assert run_backtest(bars, targets).measures["exposure"][0] > 0
+
+
 @pytest.mark.parametrize(
     ("columns", "shift", "start"),
     [

@@ -195,6 +195,9 @@ def test_percentages_for_fractions_do_not_pass_without_a_word(run: Run, tmp_path
     [
         (("--weights", "w.csv", "--frontier"), "--frontier belongs to a run"),
         (("--sweep", "g.yaml", "--frontier"), "--frontier belongs to a run"),
+        (("--sweep", "g.yaml", "--cpcv"), "--cpcv belongs to a run's backtest; got --sweep"),
+        (("--weights", "w.csv", "--walk-forward"), "--walk-forward belongs to a run's backtest"),
+        (("--weights", "w.csv", "--workers", "2"), "--ray and --workers belong to a sweep"),
         (("--nan-holds",), "--nan-holds belongs to --weights"),
     ],
 )
@@ -202,7 +205,7 @@ def test_options_of_another_backtest_are_refused(
     run: Run, tmp_path: Path, arguments: tuple[str, ...], word: str
 ) -> None:
     (tmp_path / "w.csv").write_text(WEIGHTS)
-    refused(run("backtest", *arguments), word)
+    refused(run("backtest", *arguments), word, status=2)
 
 
 def test_what_was_written_aside_goes_by_its_own_name(

@@ -75,6 +75,20 @@ def test_scalars_for_tensorboard(run: Run, tmp_path: Path) -> None:
     assert rates == pytest.approx([3e-3 * (1 - i / 4) + 1e-4 for i in range(4)])
 
 
+def test_scalars_of_ppo(run: Run, tmp_path: Path) -> None:
+    reading = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    assert run("train", "--run", "x", *FEW, "--json").status == 0
+    events = reading.EventAccumulator(str(tmp_path / "x" / "tensorboard")).Reload()
+    steps = {tag: [e.step for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+    own = ("kl", "clip_fraction", "value_loss", "explained_variance", "exploration_std")
+    each = [1, 2]
+    assert steps == {
+        "reward/0": each, "gradient_norm/0": each, "learning_rate": each,
+        **{f"{name}/0": each for name in own},
+    }  # fmt: skip
+    assert all(0.8 < e.value < 1.2 for e in events.Scalars("exploration_std/0"))
+
+
 def test_a_terminal_sees_figures_and_json_sees_nothing_else(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,4 +99,9 @@ def test_a_terminal_sees_figures_and_json_sees_nothing_else(
     said = run("train", "--run", "z", *few)
     assert said.status == 0
     for word in ("gradient norm", "elapsed", "3 of 3"):
+        assert word in said.sentence
+    assert "value loss" not in said.sentence
+    said = run("train", "--run", "w", *FEW)
+    for word in ("gradient norm", "2 of 2", "divergence", "clipped", "value loss", "explained",
+                 "exploration"):  # fmt: skip
         assert word in said.sentence

@@ -20,7 +20,6 @@ from trading_rlhf.backtest import (
     luck_sentence,
     record_trial,
     run_backtest,
-    sharpe_per_bar,
     shown_notional,
 )
 from trading_rlhf.backtest.labels import percent
@@ -42,6 +41,7 @@ from trading_rlhf.loop.reporting import undisturbed_curves
 from trading_rlhf.reward import ModelDesk, RewardModel
 from trading_rlhf.services.backtest_approved import approved_sections
 from trading_rlhf.services.backtest_arms import run_arms
+from trading_rlhf.services.backtest_chapters import optional_chapters
 from trading_rlhf.services.backtest_overfitting import overfitting_sentence
 from trading_rlhf.services.backtest_report import compare_run
 from trading_rlhf.services.backtest_view import backtest_view, read_backtest_page
@@ -189,7 +189,7 @@ def test_a_second_backtest_counts_only_what_is_new_and_before_luck_is_judged(
     tested: tuple[Path, JsonDict], tmp_path: Path
 ) -> None:
     run = Path(shutil.copytree(tested[0], tmp_path / "desk"))
-    _, facts = backtest_run(stage_of(run, KEY), frontier=True)
+    _, facts = backtest_run(stage_of(run, KEY), ["frontier"])
     new = trials(run)[241:]
     # Nine thresholds of two policies, and ten prices and targets of which one is the run's own,
     # which is the shaped policy at the run's threshold: the same trial.
@@ -212,7 +212,28 @@ def test_a_second_backtest_counts_only_what_is_new_and_before_luck_is_judged(
     (own,) = (row for row in by_price.rows if "this run" in row[-1])
     assert own[:2] == ("0", "any")
     # Another look at the same points is no other trial.
-    assert backtest_run(stage_of(run, KEY), frontier=True)[1]["luck"] == facts["luck"]
+    assert backtest_run(stage_of(run, KEY), ["frontier"])[1]["luck"] == facts["luck"]
+    # Without the option the chapter stays, as long as it is about these policies.
+    assert frontier_lines(run)[-1].startswith("Kept from an earlier backtest")
+    with open_stage(stage_of(run, KEY)) as context:
+        event = context.newest("policy", "shaped")
+        assert event is not None
+        context.record("policy", "shaped", {**event.payload, "shaping": None})
+        assert optional_chapters(context, [], silent).sections[-1].parts
+        context.record("reward_model", "fitted", {"id": "another"})
+        (offer,) = optional_chapters(context, [], silent).sections[-1].lines
+    assert "--frontier' tries other thresholds" in offer
+
+
+def frontier_lines(run: Path) -> tuple[str, ...]:
+    """Sentences of the chapter after a backtest that did not ask for it."""
+    backtest_run(stage_of(run, KEY))
+    view = backtest_view(run)
+    assert view is not None
+    section = next(s for s in view.sections if s.title == "Approval against profit")
+    assert [len(part.rows) for part in section.parts if part.rows] == [18, 10]
+    assert any(part.figure is not None for part in section.parts)
+    return section.lines
 
 
 def test_a_sweep_of_the_runs_own_settings_is_the_raw_policys_trial(
@@ -234,36 +255,6 @@ def test_a_sweep_of_the_runs_own_settings_is_the_raw_policys_trial(
         dear = context.config.model_copy(update={"costs": context.config.costs.scaled(2.0)})
         assert list(base_trial(context, base)) == ["cell"]
         assert base_trial(replace(context, config=dear), base)["policy"] == base
-
-
-def sweep_cells(context: Context, count: int, data: str) -> None:
-    """Keep made-up cells as a sweep does, and count them on some data."""
-    folder = context.folder / "sweeps" / "cells"
-    folder.mkdir(parents=True, exist_ok=True)
-    draws = np.random.default_rng(count)
-    with context.store.write() as session:
-        for seed in range(100 * count, 101 * count):
-            returns = draws.normal(0, 0.01, len(context.test_bars) - 1)
-            key = f"{data[:4]}{seed}"
-            (folder / f"{key}.json").write_text(json.dumps({"returns": returns.tolist()}))
-            record_trial(
-                session, "backtest", config={"cell": key}, data=data, seed=seed,
-                actor="system", sharpe=sharpe_per_bar(returns), subject="sweep",
-            )  # fmt: skip
-
-
-def test_overfitting_needs_ten_strategies_on_these_bars(fresh: Path) -> None:
-    with open_stage(stage_of(fresh, KEY)) as context:
-        assert "sweeps hold 0" in overfitting_sentence(context)
-        assert f"--run {fresh} --sweep grid.yaml" in overfitting_sentence(context)
-        sweep_cells(context, 30, "other data")
-        sweep_cells(context, 9, context.bars.sha256)
-        (context.folder / "sweeps" / "cells" / "torn.json").write_text("{")
-        assert "sweeps hold 9" in overfitting_sentence(context)
-        sweep_cells(context, 12, context.bars.sha256)
-        found = re.match(r"PBO (0\.\d\d|1\.00) over 21 strategies", overfitting_sentence(context))
-        assert found
-        assert 0.1 < float(found[1]) < 0.9  # pure noise
 
 
 def test_buy_and_hold_keeps_to_the_runs_limit_and_account(fresh: Path) -> None:

@@ -99,7 +99,8 @@ class ImpactModel(BaseModel):
 class CostModel(BaseModel):
     """Costs in basis points; a fill is always worse than the printed price.
 
-    Rates marked "one or one per asset" take a number, or a list in the order of the symbols. Rules
+    Rates marked "one or one per asset" take a number, or a list or array in the order of the
+    symbols. Rules
     in USD (commission by the share, impact, whole shares) need the account's equity in USD.
     """
 
@@ -170,6 +171,9 @@ class CostModel(BaseModel):
     @classmethod
     def _check_rates(cls, value: Any, info: Any) -> PerAsset:
         highest = _HIGHEST_BPS[info.field_name]
+        if hasattr(value, "tolist"):
+            # An array or a tensor, of whichever library.
+            value = value.tolist()
         many = isinstance(value, list | tuple)
         try:
             given = tuple(value) if many else (value,)

@@ -10,13 +10,22 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from trading_rlhf.agent.distributed import draw_own_answers
 from trading_rlhf.agent.policy import Policy
-from trading_rlhf.agent.training import Task, TrainConfig, Training, clip_each, step_members
+from trading_rlhf.agent.training import (
+    LOSS_PER_REWARD,
+    Task,
+    TrainConfig,
+    Training,
+    average_gradients,
+    clip_each,
+    imitation_loss,
+    step_members,
+)
 from trading_rlhf.env import (
     Orders,
     advance,
     carry,
-    draw_answers,
     no_orders,
     review,
 )
@@ -38,11 +47,13 @@ def apg_step(
         truncation=config.truncation, entropy=config.entropy,
     )  # fmt: skip
     training.optimizer.zero_grad()
-    # Rewards are basis points of growth; the factor keeps Adam's epsilon negligible.
-    (-1000.0 * rewards).sum().backward()  # type: ignore[no-untyped-call]
+    loss = imitation_loss(training, task, config) - LOSS_PER_REWARD * rewards
+    loss.sum().backward()  # type: ignore[no-untyped-call]
+    weight = task.ranks.share(len(window)).weight
+    rewards, shift = average_gradients(training, task.ranks, weight, rewards.detach(), shift)
     clip_each(training, config.gradient_clip)
     step_members(training)
-    return rewards.detach(), shift
+    return rewards, shift
 
 
 def _rollout(
@@ -54,8 +65,13 @@ def _rollout(
     truncation: int | None = None,
     entropy: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
-    """Mean reward per step ``[S]`` and the distance ``[S]`` from the anchor's targets."""
+    """Mean reward per step ``[S]`` and the distance ``[S]`` from the anchor's targets.
+
+    Both are of this rank's rows of the batch.
+    """
     market, gate, anchor = task.market, task.gate, task.anchor
+    share = task.ranks.share(len(window))
+    window = window[share.rows]
     encoded = policy.encode_bars(market.features, window)
     shape = torch.Size((policy.members, window.shape[0], market.shape[1]))
     with torch.no_grad():
@@ -63,8 +79,7 @@ def _rollout(
         anchored = None if anchor is None else anchor.encode_bars(market.features, window[:, -2])
     orders, cooldown = no_orders(held), torch.zeros(shape)
     equity = torch.full(shape[:2], task.capital) if task.costs.needs_equity else None
-    total = torch.zeros(shape[:2])
-    shift = torch.zeros(policy.members)
+    total, shift = torch.zeros(shape[:2]), torch.zeros(policy.members)
     horizon = window.shape[1] - 1
     for step in range(horizon):
         if truncation is not None and step % truncation == 0:
@@ -75,13 +90,12 @@ def _rollout(
         decision = policy.decide(encoded[:, :, step + 1], own)
         target = decision.target
         if anchor is not None and anchored is not None and step == horizon - 2:
-            with torch.no_grad():
-                other = anchor.decide(anchored, own).target
-                shift = (target - other).abs().sum(-1).mean(-1)
+            shift = _distance(target, anchor, anchored, own)
         ask = None if task.desk is None else partial(task.desk, market.features[t], held)
         answer = review(
             held, orders, cooldown, target, gate, policy.config.max_gross,
-            min_trade=0.0, ask=ask, soft=True, answered=draw_answers(gate, shape, generator),
+            min_trade=0.0, ask=ask, soft=True,
+            answered=draw_own_answers(gate, shape, share, generator),
         )  # fmt: skip
         held, growth = advance(market, t, held, answer.executed, task.costs, equity)
         orders, cooldown = answer.orders, answer.cooldown
@@ -96,6 +110,12 @@ def _rollout(
         if entropy:
             total = total + entropy * _spread(decision.goal)
     return (total / horizon).mean(-1), shift
+
+
+@torch.no_grad()
+def _distance(target: Tensor, anchor: Policy, anchored: Tensor, own: Tensor) -> Tensor:
+    """Mean distance ``[S]`` of targets ``[S, B, N]`` from those of the anchor."""
+    return (target - anchor.decide(anchored, own).target).abs().sum(-1).mean(-1)
 
 
 def _cut(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from trading_rlhf.agent.critic import Critic
+from trading_rlhf.agent.distributed import Ranks, draw_own_answers
 from trading_rlhf.agent.policy import Policy
 from trading_rlhf.agent.training import Task
 from trading_rlhf.env import (
@@ -15,13 +16,12 @@ from trading_rlhf.env import (
     Reviewed,
     advance,
     carry,
-    draw_answers,
     no_orders,
     review,
 )
 from trading_rlhf.env.orders import LEAST_ORDER
 
-__all__ = ["Rollouts", "explore", "log_probability"]
+__all__ = ["Rollouts", "explore", "gather_rollouts", "log_probability"]
 
 _PACE = 2.0
 """Logits of a gate in one unit of its exploration."""
@@ -100,8 +100,12 @@ def log_probability(
 def explore(
     policy: Policy, critic: Critic, task: Task, window: Tensor, generator: torch.Generator
 ) -> Rollouts:
-    """Roll out over ``window`` ``[B, K + 1]``; the first bar only sets the starting weights."""
-    market = task.market
+    """Roll out over this rank's rows of ``window`` ``[B, K + 1]``, all of them by default.
+
+    The first bar only sets the starting weights.
+    """
+    market, share = task.market, task.ranks.share(len(window))
+    window = window[share.rows]
     encoded = policy.encode_bars(market.features, window)
     batch, n_assets = len(window), market.shape[1]
     shape = torch.Size((policy.members, batch, n_assets))
@@ -110,7 +114,7 @@ def explore(
     now = _Accounts(held, no_orders(held), torch.zeros(shape), equity)
     horizon = window.shape[1] - 1
     # All members share what chance gives, as they share the bars.
-    noise = torch.randn(horizon, batch, n_assets, 2, generator=generator)
+    noise = torch.randn(horizon, share.whole, n_assets, 2, generator=generator)[:, share.rows]
     tilt, std = policy.config.tilt, critic.log_std.exp()
     shift = torch.zeros(policy.members)
     rows: list[tuple[Tensor, ...]] = []
@@ -127,7 +131,8 @@ def explore(
         buys = decision.goal > own
         pace = torch.where(buys, paced[..., 0], paced[..., 1])
         log_prob = log_probability(critic, tilt, score, paces, drawn, pace, buys)
-        answer = _answer(task, policy.config.max_gross, t, now, decision.target, generator)
+        answered = draw_own_answers(task.gate, shape, share, generator)
+        answer = _answer(task, policy.config.max_gross, t, now, decision.target, answered)
         now, reward, done = _move(task, t, now, answer)
         rows.append((own, drawn, pace, buys, log_prob, reward, done))
     own, drawn, pace, buys, log_prob, reward, done = (
@@ -135,8 +140,23 @@ def explore(
     )
     last = now.held if task.gate.immediate else now.held + now.orders.pending
     own = torch.cat([own, last.unsqueeze(0)])
-    bars = torch.cat([window[:, 1:].T, window[:, -1:].T + 1])
-    return Rollouts(bars, own, drawn, pace, buys, log_prob, reward, done, shift)
+    return Rollouts(_visited(window), own, drawn, pace, buys, log_prob, reward, done, shift)
+
+
+def gather_rollouts(seen: Rollouts, window: Tensor, ranks: Ranks) -> Rollouts:
+    """Put the rollouts of all ranks over ``window`` ``[B, K + 1]`` together, in its order."""
+    if ranks.count == 1:
+        return seen
+    share = ranks.share(len(window))
+    (shift,) = ranks.average([seen.shift], share.weight)
+    columns = (seen.own, seen.score, seen.pace, seen.buys, seen.log_prob, seen.reward, seen.done)
+    own, drawn, pace, buys, log_prob, reward, done = ranks.gather(columns, share, 2)
+    return Rollouts(_visited(window), own, drawn, pace, buys, log_prob, reward, done, shift)
+
+
+def _visited(window: Tensor) -> Tensor:
+    """``[K + 1, B]`` bars of the decisions in ``window`` ``[B, K + 1]``, and the one after."""
+    return torch.cat([window[:, 1:].T, window[:, -1:].T + 1])
 
 
 def _targets(policy: Policy, features: Tensor, t: Tensor, own: Tensor) -> Tensor:
@@ -150,7 +170,7 @@ def _answer(
     t: Tensor,
     now: _Accounts,
     target: Tensor,
-    generator: torch.Generator,
+    answered: Tensor | None,
 ) -> Reviewed:
     """What the desk makes of the targets; it decides as it does in the environment."""
     gate = task.gate
@@ -164,8 +184,7 @@ def _answer(
         min_trade = LEAST_ORDER
     return review(
         now.held, now.orders, now.cooldown, target, gate, max_gross,
-        min_trade=min_trade, ask=ask, allowed=allowed,
-        answered=draw_answers(gate, target.shape, generator),
+        min_trade=min_trade, ask=ask, allowed=allowed, answered=answered,
     )  # fmt: skip
 
 

@@ -14,15 +14,27 @@ from torch import Tensor, nn
 
 from trading_rlhf.agent.advantages import advantages, standardised
 from trading_rlhf.agent.critic import Critic
-from trading_rlhf.agent.exploration import Rollouts, explore, log_probability
+from trading_rlhf.agent.exploration import Rollouts, explore, gather_rollouts, log_probability
 from trading_rlhf.agent.policy import Policy
-from trading_rlhf.agent.training import Task, TrainConfig, Training, clip_each, step_members
+from trading_rlhf.agent.training import (
+    Task,
+    TrainConfig,
+    Training,
+    average_gradients,
+    clip_each,
+    imitation_loss,
+    step_members,
+)
 from trading_rlhf.env import MarketTensors
 
 __all__ = ["ppo_step", "orthogonal_start"]
 
 _LIMIT = 1.5
 """Epochs end once the divergence is this many times its target."""
+
+_MEASURED = ("kl", "clip_fraction", "value_loss")
+"""Means over the last epoch: divergence from the policy that drew (nats), share of decisions
+beyond the clip, squared error of the critic in its own units."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +43,7 @@ class _Batch:
 
     Attributes:
         t: ``[M]`` bars.
+        explained: ``[S]`` share of the returns' variance that the critic foresaw.
         own: ``[S, M, N]`` weights held and ordered.
         score: ``[S, M, N]`` drawn scores before the cut.
         pace: ``[S, M, N]`` drawn gate logits.
@@ -41,6 +54,7 @@ class _Batch:
     """
 
     t: Tensor
+    explained: Tensor
     own: Tensor
     score: Tensor
     pace: Tensor
@@ -53,6 +67,7 @@ class _Batch:
         """The decisions at ``rows`` ``[m]``."""
         return _Batch(
             self.t[rows],
+            self.explained,
             *(
                 each.index_select(1, rows)
                 for each in (
@@ -79,28 +94,36 @@ def ppo_step(
     if critic is None:
         raise ValueError("the training was started for another method")
     seen = explore(training.policy, critic, task, window, training.generator)
+    seen = gather_rollouts(seen, window, task.ranks)
     batch = _prepare(seen, critic, task.market, config)
+    training.figures["explained_variance"] = batch.explained
     n_rows = len(batch.t)
     size = min(config.ppo.minibatch, n_rows)
     steps = math.ceil(n_rows / size)
     resting = training.frozen.clone()
     for epoch in range(config.ppo.epochs):
         order = torch.randperm(n_rows, generator=training.generator)
-        divergence = torch.zeros(training.policy.members)
+        measured = torch.zeros(len(_MEASURED), training.policy.members)
         for rows in torch.split(order, size):
-            loss, moved = _loss(training.policy, critic, task.market, batch.some(rows), config)
+            share = task.ranks.share(len(rows))
+            some = batch.some(rows[share.rows])
+            loss, found = _loss(training.policy, critic, task.market, some, config)
             training.optimizer.zero_grad()
+            loss = loss + imitation_loss(training, task, config).sum()
             loss.backward()  # type: ignore[no-untyped-call]
+            (found,) = average_gradients(training, task.ranks, share.weight, found)
             clip_each(training, config.gradient_clip)
             step_members(training, resting)
-            divergence += moved / steps
-        resting = resting | (divergence > _LIMIT * config.ppo.target_kl)
+            measured += found / steps
+        training.figures.update(zip(_MEASURED, measured, strict=True))
+        resting = resting | (training.figures["kl"] > _LIMIT * config.ppo.target_kl)
         if bool(resting.all()):
             _count(training, (config.ppo.epochs - 1 - epoch) * steps)
             # Chance goes on as beside a policy that does not rest.
             for _ in range(epoch + 1, config.ppo.epochs):
                 torch.randperm(n_rows, generator=training.generator)
             break
+    training.figures["exploration_std"] = critic.log_std.detach()[:, 0, 0].exp()
     return seen.reward.mean((0, 2)), seen.shift
 
 
@@ -119,9 +142,10 @@ def _prepare(seen: Rollouts, critic: Critic, market: MarketTensors, config: Trai
         gained = advantages(seen.reward, values, seen.done, config.ppo.gamma, config.ppo.gae_lambda)
         returns = flat(gained + values[:-1])
         critic.observe(returns)
+        explained = 1.0 - flat(gained).var(1) / returns.var(1).clamp(min=1e-16)
         return _Batch(
-            seen.t[:-1].flatten(), flat(seen.own[:-1]), flat(seen.score), flat(seen.pace),
-            flat(seen.buys), flat(seen.log_prob), standardised(flat(gained)),
+            seen.t[:-1].flatten(), explained, flat(seen.own[:-1]), flat(seen.score),
+            flat(seen.pace), flat(seen.buys), flat(seen.log_prob), standardised(flat(gained)),
             critic.normalised(returns),
         )  # fmt: skip
 
@@ -129,7 +153,7 @@ def _prepare(seen: Rollouts, critic: Critic, market: MarketTensors, config: Trai
 def _loss(
     policy: Policy, critic: Critic, market: MarketTensors, some: _Batch, config: TrainConfig
 ) -> tuple[Tensor, Tensor]:
-    """Loss summed over members, and each one's divergence ``[S]`` from when it drew."""
+    """Loss summed over members, and what is measured of each one ``[3, S]``."""
     settings = config.ppo
     encoded = policy.encode_bars(market.features, some.t)
     score, paces = policy.mean_action(encoded, some.own)
@@ -146,7 +170,8 @@ def _loss(
         loss = loss - settings.entropy * critic.log_std.sum((1, 2))
     # Schulman's estimate: never negative and of little variance.
     divergence = (ratio.detach() - 1.0 - change.detach()).mean(1)
-    return loss.sum(), divergence
+    clipped = (ratio != within).float().mean(1)
+    return loss.sum(), torch.stack([divergence, clipped, error.detach()])
 
 
 def _count(training: Training, steps: int) -> None:

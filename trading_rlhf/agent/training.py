@@ -6,28 +6,37 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from trading_rlhf.accounting import CostModel
 from trading_rlhf.agent.critic import Critic
+from trading_rlhf.agent.distributed import ALONE, Ranks
+from trading_rlhf.agent.imitation import Demonstrations, distance_from_wanted
 from trading_rlhf.agent.policy import Policy
+from trading_rlhf.agent.pretraining import PretrainConfig
 from trading_rlhf.env import GateConfig, MarketTensors
 from trading_rlhf.errors import TrainingError
 from trading_rlhf.types import Desk, JsonDict, RewardFn
 
 __all__ = [
+    "LOSS_PER_REWARD",
     "BaseTrainConfig",
     "PpoConfig",
     "Task",
     "TrainConfig",
     "Training",
+    "average_gradients",
     "clip_each",
+    "imitation_loss",
     "named_parameters",
     "require_sound",
     "start_training",
     "step_members",
 ]
+
+LOSS_PER_REWARD = 1000.0
+"""Rewards are basis points of growth; the factor keeps Adam's epsilon negligible."""
 
 _LARGEST_GRADIENT = 1e6
 """Norm of one policy's gradient beyond which it explodes; below 1000 where it was measured."""
@@ -98,6 +107,12 @@ class TrainConfig(BaseModel):
     entropy: float = Field(
         0.0, ge=0, description="apg: reward per unit of entropy of the goals, cash among them."
     )
+    imitation: float = Field(
+        0.0,
+        ge=0,
+        description="Price of the squared distance from weights that reviewers named by resizing, "
+        "in reward per bar; 0 learns nothing from them.",
+    )
     ppo: PpoConfig = Field(PpoConfig(), description="Settings of ppo alone.")
 
     def rate(self, iteration: int) -> float:
@@ -116,6 +131,18 @@ class BaseTrainConfig(TrainConfig):
         "which training ends; the best weights are kept. 0 never checks.",
     )
     check_every: int = Field(10, ge=1, description="Iterations between two checks.")
+    pretrain: PretrainConfig = Field(
+        PretrainConfig(), description="What the encoder learns from the features alone, before."
+    )
+
+    @model_validator(mode="after")
+    def _nobody_has_answered(self) -> "BaseTrainConfig":
+        if self.imitation:
+            raise ValueError(
+                "imitation must be 0 in a base policy's training, which comes before every answer; "
+                "set shape.imitation"
+            )
+        return self
 
 
 @dataclass
@@ -161,6 +188,8 @@ class Task:
         gate: how the desk acts.
         anchor: policy from which the trust region is measured, or None.
         capital: equity at the start of a rollout (USD).
+        ranks: processes that share each batch.
+        demonstrations: weights that reviewers named on this market, or None.
     """
 
     market: MarketTensors
@@ -170,6 +199,8 @@ class Task:
     gate: GateConfig
     anchor: Policy | None
     capital: float
+    ranks: Ranks = ALONE
+    demonstrations: Demonstrations | None = None
 
 
 def start_training(policy: Policy, config: TrainConfig, generator: torch.Generator) -> Training:
@@ -198,6 +229,39 @@ def named_parameters(training: Training) -> Iterator[tuple[str, nn.Parameter]]:
     yield from training.policy.named_parameters()
     if training.critic is not None:
         yield from training.critic.named_parameters(prefix="critic")
+
+
+def average_gradients(
+    training: Training, ranks: Ranks, weight: float, *others: Tensor
+) -> list[Tensor]:
+    """Give every rank the gradient of the whole batch.
+
+    Args:
+        training: with the gradients of this rank's rows; changed in place.
+        ranks: processes that share the batch.
+        weight: of this rank's rows in the batch.
+        others: means over this rank's rows that are exchanged, too.
+
+    Returns:
+        ``others`` as means over the batch.
+    """
+    if ranks.count == 1:
+        return list(others)
+    gradients = [p.grad for _, p in named_parameters(training) if p.grad is not None]
+    averaged = ranks.average([*gradients, *others], weight)
+    for gradient, mean in zip(gradients, averaged, strict=False):
+        gradient.copy_(mean)
+    return averaged[len(gradients) :]
+
+
+def imitation_loss(training: Training, task: Task, config: TrainConfig) -> Tensor:
+    """What to add to a loss ``[S]`` for the distance from what reviewers wanted; 0 without any."""
+    if task.demonstrations is None:
+        return torch.zeros(training.policy.members)
+    distance = distance_from_wanted(training.policy, task.market.features, task.demonstrations)
+    training.figures["distance_from_wanted"] = distance.detach().sqrt()
+    # In the units of the analytic gradient's loss; ppo's standardised advantages are of that size.
+    return LOSS_PER_REWARD * config.imitation * distance
 
 
 def clip_each(training: Training, limit: float) -> None:

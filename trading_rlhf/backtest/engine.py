@@ -12,7 +12,12 @@ from torch import Tensor
 
 from trading_rlhf.accounting import CostModel
 from trading_rlhf.backtest.fused import FusedPaths, fuses, market_table, run_fused
-from trading_rlhf.backtest.inputs import as_targets, check_backtest, check_finite
+from trading_rlhf.backtest.inputs import (
+    LARGEST_WEIGHT,
+    as_targets,
+    check_backtest,
+    check_finite,
+)
 from trading_rlhf.backtest.reference import run_reference
 from trading_rlhf.backtest.result import BacktestResult, Conditions, measure
 from trading_rlhf.backtest.scan import run_scan, supports
@@ -157,7 +162,7 @@ class _Run:
         largest = measures.pop("largest_gross")
         # The law has not seen what the last bar wants, nor what the ruined do.
         unseen = bool(targets[:, -1].isinf().any()) or (measures["total_return"] <= -1.0).any()
-        if unseen or np.isinf(largest).any():
+        if unseen or not (largest <= LARGEST_WEIGHT).all():
             check_finite(self.conditions.bars, targets)
         table = pd.DataFrame(measures).rename_axis("strategy")
         filled = self._filled(paths) if self.keep == "paths" else paths.traded

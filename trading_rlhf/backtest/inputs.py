@@ -24,10 +24,13 @@ from trading_rlhf.env.inputs import (
 from trading_rlhf.errors import AccountingError
 from trading_rlhf.market import Bars
 
-__all__ = ["as_targets", "check_backtest", "check_finite"]
+__all__ = ["LARGEST_WEIGHT", "as_targets", "check_backtest", "check_finite"]
 
 _FEWEST_BARS = 3
 """Two returns, so that they have a standard deviation."""
+
+LARGEST_WEIGHT: Final = 1e6
+"""Multiple of equity that a target may be: beyond it money loses its digits, at last its value."""
 
 _SETTINGS: Final = {
     **SETTINGS,
@@ -93,7 +96,8 @@ def as_targets(bars: Bars, targets: object, device: str) -> Tensor:
         device: torch device.
 
     Raises:
-        AccountingError: they have the wrong shape or labels, are masked, or are no numbers.
+        AccountingError: they have the wrong shape or labels, hold no strategy, are masked, or are
+            no numbers.
     """
     if isinstance(targets, pd.DataFrame):
         targets = _in_order(bars, targets)
@@ -111,6 +115,10 @@ def as_targets(bars: Bars, targets: object, device: str) -> Tensor:
             f"targets must have shape [T, N] or [B, T, N] with T, N = {bars.shape}",
             str(tuple(numbers.shape)),
             "Give one row per bar and one column per symbol.",
+        )
+    if not len(batch):
+        raise AccountingError(
+            "targets [B, T, N] must hold at least one strategy", "B = 0", "Check what makes them."
         )
     return batch.to(device, dtype)
 
@@ -143,16 +151,20 @@ def _is_numbered(labels: "pd.Index[Any]") -> bool:
 
 
 def check_finite(bars: Bars, batch: Tensor) -> None:
-    """Check that targets ``[B, T, N]`` are finite or NaN.
+    """Check that targets ``[B, T, N]`` are NaN or of a size that money can be counted in.
 
     Raises:
-        AccountingError: one is infinite.
+        AccountingError: one is infinite, or beyond ``LARGEST_WEIGHT``.
     """
-    infinite = batch.isinf().nonzero()
-    if len(infinite):
-        _, t, asset = infinite[0].tolist()
+    # NaN is beyond nothing.
+    beyond = (batch.abs() > LARGEST_WEIGHT).nonzero()
+    if len(beyond):
+        strategy, t, asset = beyond[0].tolist()
+        weight = float(batch[strategy, t, asset])
+        size = "an infinite weight" if math.isinf(weight) else f"{weight:g}"
         raise AccountingError(
-            "target weights must be finite, or NaN to hold",
-            f"an infinite weight for {bars.symbols[asset]} on {bars.dates[t].date()}",
-            "Correct it.",
+            f"target weights must be finite and at most {LARGEST_WEIGHT:,.0f} times equity, or NaN "
+            "to hold",
+            f"{size} for {bars.symbols[asset]} on {bars.dates[t].date()}",
+            "Give fractions of equity.",
         )

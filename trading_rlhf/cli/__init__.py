@@ -1,7 +1,10 @@
 """The command line: one verb a stage. Exit 0 done, 1 failed, 2 wrong usage."""
 
+import os
 import sys
+import time
 from collections.abc import Sequence
+from typing import NoReturn
 
 from cyclopts import App, CycloptsError
 from pydantic import ValidationError
@@ -11,6 +14,9 @@ from trading_rlhf.cli.console import print_error
 from trading_rlhf.errors import TradingRlhfError, validation_words
 
 __all__ = ["app", "main"]
+
+_PATIENCE = 10.0
+"""Seconds, more than the first of several processes needs to end."""
 
 # A verb's module is imported when the verb is called: help and typing errors answer at once.
 _VERBS = {
@@ -46,16 +52,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     twice = _repeated_rate(tokens)
     if twice is not None:
-        print_error(
-            f"Usage: {twice} takes one number here; got several. Write one for each asset as a "
-            "list in a YAML file and pass it with --config."
+        _refuse_usage(
+            f"{twice} takes one number here; got several. Write one for each asset as a list in a "
+            "YAML file and pass it with --config."
         )
-        sys.exit(2)
     try:
         status = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        print_error(f"Usage: {_usage_sentence(error)} See 'trading-rlhf --help'.")
-        sys.exit(2)
+        _refuse_usage(f"{_usage_sentence(error)} See 'trading-rlhf --help'.")
     except TradingRlhfError as error:
         print_error(f"Error: {error}")
         sys.exit(1)
@@ -73,6 +77,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print_error("Stopped.")
         sys.exit(130)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _refuse_usage(sentence: str) -> NoReturn:
+    """Say what is wrong with the command and exit; of several processes only the first says it."""
+    if "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("RANK", "0") != "0":
+        # Started by torchrun, which ends this process once the first has left.
+        time.sleep(_PATIENCE)
+    else:
+        print_error(f"Usage: {sentence}")
+    sys.exit(2)
 
 
 def _repeated_rate(tokens: list[str]) -> str | None:

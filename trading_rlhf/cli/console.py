@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import (
     BarColumn,
@@ -37,6 +37,14 @@ __all__ = [
 ]
 
 _WIDTH = 100
+
+_PPO_FIGURES = {
+    "kl": "divergence (KL)",
+    "clip_fraction": "clipped (share)",
+    "value_loss": "value loss",
+    "explained_variance": "explained variance",
+    "exploration_std": "exploration (deviation)",
+}
 
 
 def _console(*, error: bool = False) -> Console:
@@ -93,13 +101,13 @@ def live_training(
             total[0] = iterations
 
         def show(training: "Training") -> None:
-            live.update(_training_table(training, total[0], time.monotonic() - begun))
+            live.update(_training_tables(training, total[0], time.monotonic() - begun))
 
         yield count, show
 
 
-def _training_table(training: "Training", total: int, seconds: float) -> Table:
-    """One line of figures of the newest iteration."""
+def _training_tables(training: "Training", total: int, seconds: float) -> Group:
+    """A line of figures of the newest iteration, and for ppo another of its own."""
     checks = training.checks
     cells = {
         "iteration": f"{training.iteration} of {total}",
@@ -108,6 +116,16 @@ def _training_table(training: "Training", total: int, seconds: float) -> Table:
         "validation (bps a bar)": f"{1e4 * checks[-1][1]:.2f}" if checks else "-",
         "elapsed": f"{seconds:.0f} s",
     }
+    figures = training.figures
+    own = {
+        head: f"{float(figures[name].mean()):.3g}"
+        for name, head in _PPO_FIGURES.items()
+        if name in figures
+    }
+    return Group(*(_line_of_cells(line) for line in (cells, own) if line))
+
+
+def _line_of_cells(cells: dict[str, str]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in cells:
         table.add_column(Text(name), justify="right")

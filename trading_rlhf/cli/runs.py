@@ -1,12 +1,13 @@
 """Verbs that work on a run, from the demo to its audit."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import App, CycloptsError, Parameter
 
+from trading_rlhf.agent import join_ranks
 from trading_rlhf.cli.console import (
     live_training,
     print_error,
@@ -17,9 +18,10 @@ from trading_rlhf.cli.console import (
     progress_bars,
 )
 from trading_rlhf.config import RunConfig
-from trading_rlhf.errors import AuditError, ConfigError
+from trading_rlhf.errors import AuditError
 from trading_rlhf.loop import figures_table, verdict_sentences
 from trading_rlhf.services import stages
+from trading_rlhf.services.backtest_chapters import Chapter
 from trading_rlhf.services.backtests import arm_table, backtest_run, backtest_weights
 from trading_rlhf.services.launch import open_dashboard
 from trading_rlhf.services.secrets import load_secrets
@@ -103,6 +105,9 @@ def train(
 ) -> int:
     """Train a base policy on profit alone; goes on where a killed training stopped.
 
+    Several processes share each batch where torchrun starts them: torchrun --standalone
+    --nproc-per-node 2 -m -- trading_rlhf train --run runs/desk
+
     Args:
         run: the run; begun where there is none.
         config: YAML file with settings.
@@ -110,9 +115,12 @@ def train(
         settings: dotted overrides, kept in the run's config.yaml.
     """
     given = {} if settings is None else settings.model_dump(exclude_unset=True)
-    with live_training(quiet=json) as (progress, watch):
+    with join_ranks() as ranks, live_training(json or not ranks.first) as (progress, watch):
         stage = Stage(run, load_secrets(), config, stages.flatten(given), progress)
-        facts = stages.train(stage, watch)
+        if not ranks.first:
+            stages.help_train(stage, ranks)
+            return 0
+        facts = stages.train(stage, watch, ranks)
     _print(f"Trained in {run}", facts, json)
     return 0
 
@@ -206,6 +214,8 @@ def backtest(
     weights: Path | None = None,
     data: str = "us4",
     nan_holds: bool = False,
+    walk_forward: bool = False,
+    cpcv: bool = False,
     frontier: bool = False,
     sweep: Path | None = None,
     ray: str | None = None,
@@ -221,6 +231,10 @@ def backtest(
         weights: CSV file with a date column and one column per symbol, instead of a run.
         data: bars for the weights: a bundled sample or a file.
         nan_holds: an empty weight holds the position.
+        walk_forward: also train the base policy anew before each of several stretches and chain
+            them to one path out of sample, see --folds; each training counts as a trial.
+        cpcv: also train it for every choice of groups of bars to test on (combinatorial purged
+            cross-validation), see --folds; each training counts as a trial.
         frontier: also try other thresholds of the filter, and other prices and target approvals of
             shaping, for approval against profit; each one counts as a trial.
         sweep: YAML grid, such as "train.iterations: [50, 250]" and "seeds: 5"; a base policy is
@@ -231,8 +245,12 @@ def backtest(
         json: print JSON.
         settings: dotted overrides.
     """
+    asked: dict[Chapter, bool] = {
+        "walk-forward": walk_forward, "cpcv": cpcv, "frontier": frontier,
+    }  # fmt: skip
+    chapters = [name for name, wanted in asked.items() if wanted]
     _check_choice(weights, sweep, scaled_out=ray is not None or workers is not None,
-                  nan_holds=nan_holds, frontier=frontier)  # fmt: skip
+                  nan_holds=nan_holds, chapters=chapters)  # fmt: skip
     facts: JsonDict = {}
     with _stage(run, config, settings) as stage:
         if sweep is not None:
@@ -240,7 +258,7 @@ def backtest(
         elif weights is not None:
             table, facts = backtest_weights(data, weights, stage, nan_holds)
         else:
-            table, facts = backtest_run(stage, frontier)
+            table, facts = backtest_run(stage, chapters)
     if sweep is not None:
         return _print_sweep(table, facts, json)
     if json:
@@ -257,18 +275,27 @@ def backtest(
 
 
 def _check_choice(
-    weights: Path | None, sweep: Path | None, *, scaled_out: bool, nan_holds: bool, frontier: bool
+    weights: Path | None,
+    sweep: Path | None,
+    *,
+    scaled_out: bool,
+    nan_holds: bool,
+    chapters: Sequence[str],
 ) -> None:
     """Refuse options of a backtest that another kind of backtest would silently leave out."""
+    wrong = None
     if sweep is None and scaled_out:
-        raise ConfigError("--ray and --workers belong to a sweep", "no --sweep", "Name a grid.")
-    if sweep is not None and weights is not None:
-        raise ConfigError("a backtest takes one of --sweep and --weights", "both", "Drop one.")
-    if nan_holds and weights is None:
-        raise ConfigError("--nan-holds belongs to --weights", "no --weights", "Name a file.")
-    if frontier and (sweep is not None or weights is not None):
+        wrong = "--ray and --workers belong to a sweep; got no --sweep. Name a grid."
+    elif sweep is not None and weights is not None:
+        wrong = "a backtest takes one of --sweep and --weights; got both. Drop one."
+    elif nan_holds and weights is None:
+        wrong = "--nan-holds belongs to --weights; got no --weights. Name a file."
+    elif chapters and (sweep is not None or weights is not None):
         other = "--sweep" if weights is None else "--weights"
-        raise ConfigError("--frontier belongs to a run's backtest", other, "Drop one.")
+        wrong = f"--{chapters[0]} belongs to a run's backtest; got {other}. Drop one."
+    if wrong is not None:
+        # As any other wrong usage: exit 2.
+        raise CycloptsError(msg=wrong)
 
 
 def _print_sweep(ranking: "pd.DataFrame", facts: JsonDict, json: bool) -> int:

@@ -20,10 +20,19 @@ from trading_rlhf.loop.context import (
     require_database,
     require_run,
 )
+from trading_rlhf.loop.cross_validation import CrossValidated, cross_validate
 from trading_rlhf.loop.demo import run_demo, single_user
 from trading_rlhf.loop.fitting import Watch
+from trading_rlhf.loop.folds import EQUAL, HOLD
 from trading_rlhf.loop.frontier import Frontier, price_frontier, threshold_frontier
-from trading_rlhf.loop.learning import Learned, answered_trades, learn, placebo_models
+from trading_rlhf.loop.learning import (
+    Learned,
+    Lesson,
+    answered_trades,
+    learn,
+    placebo_models,
+    wanted_weights,
+)
 from trading_rlhf.loop.outcomes import Outcomes, Trades, trade_outcomes
 from trading_rlhf.loop.placebo import Placebo, placebo_walk, store_placebos, stored_placebos
 from trading_rlhf.loop.replay import (
@@ -56,26 +65,33 @@ from trading_rlhf.loop.sweep import (
 from trading_rlhf.loop.sweep_cell import CellResult, Job, run_job, walk_targets
 from trading_rlhf.loop.sweep_grid import Cell, Grid, make_cells, read_grid
 from trading_rlhf.loop.tracking import tensorboard_scalars
-from trading_rlhf.loop.training import shape_policies, store_policy, train_base
+from trading_rlhf.loop.training import help_training, shape_policies, store_policy, train_base
 from trading_rlhf.loop.trial_ledger import record_walks
 from trading_rlhf.loop.trial_names import base_trial, given_trial, walked_trial
+from trading_rlhf.loop.walk_forward import POLICY, Period, WalkedForward, walk_forward
 from trading_rlhf.loop.workers import LocalWorkers, RayWorkers, Workers, usable_cores
 
 __all__ = [
     "ARMS",
+    "EQUAL",
+    "HOLD",
+    "POLICY",
     "ApprovedArm",
     "Attribution",
     "Cell",
     "CellResult",
     "Comparison",
     "Context",
+    "CrossValidated",
     "Frontier",
     "Grid",
     "Job",
     "Learned",
+    "Lesson",
     "LocalWorkers",
     "Outcomes",
     "RayWorkers",
+    "Period",
     "Placebo",
     "Replayed",
     "SettableClock",
@@ -83,6 +99,7 @@ __all__ = [
     "Stressed",
     "Swept",
     "Trades",
+    "WalkedForward",
     "Workers",
     "answered_trades",
     "approved_arm",
@@ -95,8 +112,10 @@ __all__ = [
     "catch_up",
     "champion_id",
     "compare",
+    "cross_validate",
     "figures_table",
     "given_trial",
+    "help_training",
     "hold_targets",
     "learn",
     "line_of_champions",
@@ -143,8 +162,10 @@ __all__ = [
     "usable_cores",
     "verdict_sentences",
     "waiting_challenger",
+    "walk_forward",
     "walk_targets",
     "walked_trial",
+    "wanted_weights",
     "write_stress",
     "write_summary",
     "write_table",

@@ -20,7 +20,7 @@ from trading_rlhf.loop.arm_trials import record_trials
 from trading_rlhf.loop.asking import ask_about_history, simulate_answers, simulated_desk
 from trading_rlhf.loop.comparing import ARMS, Comparison, compare, out_of_sample_quality
 from trading_rlhf.loop.context import Context, SettableClock, open_context
-from trading_rlhf.loop.learning import Learned, learn, placebo_models
+from trading_rlhf.loop.learning import Learned, Lesson, learn, placebo_models, wanted_weights
 from trading_rlhf.loop.placebo import Placebo, store_placebos
 from trading_rlhf.loop.replay import Replayed, replay, require_review_time
 from trading_rlhf.loop.reporting import (
@@ -166,7 +166,11 @@ def _shape(
     pessimism = context.config.fit.pessimism
     models = [learned.fitted, *placebos]
     desks: list[Desk] = [desk, *(ModelDesk(fitted.model, pessimism) for fitted in models)]
-    oracle, shaped, *blind = shape_policies(context, base, desks, "shape", progress)
+    blindly: list[Lesson] = ["shuffled"] * len(placebos)
+    oracle, shaped, *blind = shape_policies(
+        context, base, desks, "shape", progress,
+        demonstrations=wanted_weights(context, learned.record, ["nothing", "resizes", *blindly]),
+    )  # fmt: skip
     return _Trained(shaped, oracle, list(zip(blind, placebos, strict=True)))
 
 

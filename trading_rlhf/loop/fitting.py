@@ -9,7 +9,9 @@ from typing import TypeAlias
 import torch
 
 from trading_rlhf.agent import (
+    ALONE,
     ProfitReward,
+    Ranks,
     Training,
     mark_setback,
     save_training,
@@ -17,7 +19,7 @@ from trading_rlhf.agent import (
     walk,
 )
 from trading_rlhf.env import MarketTensors
-from trading_rlhf.errors import TrainingError
+from trading_rlhf.errors import RunError, TrainingError
 from trading_rlhf.loop.context import Context
 from trading_rlhf.types import JsonDict
 
@@ -52,6 +54,7 @@ def fit_policy(
     histories: Sequence[tuple[MarketTensors, range]],
     kept: Checkpoint,
     watch: Watch,
+    ranks: Ranks = ALONE,
 ) -> None:
     """Train until the configured iterations are done or the bars kept for stopping end it.
 
@@ -63,11 +66,14 @@ def fit_policy(
         histories: markets with the decision bars that may be visited, taken in turn.
         kept: where checkpoints are written.
         watch: told after each iteration.
+        ranks: processes that train together; the first one writes checkpoints and scores checks.
 
     Raises:
         TrainingError: it explodes; the last checkpoint stays and can go on at another rate.
+        RunError: the ranks start from different iterations, or one is lost.
     """
     config = context.config
+    _start_alike(training, ranks)
     turn = _KEEP_EVERY if len(histories) == 1 else _TURN
     pauses = (turn, config.train.check_every) if config.train.patience else (turn,)
     while training.iteration < config.train.iterations and not _exhausted(context, training):
@@ -85,14 +91,26 @@ def fit_policy(
                 until=min(done + pause - done % pause for pause in pauses),
                 on_step=lambda _: watch(training),
                 capital=config.equity,
+                ranks=ranks,
             )
         except TrainingError as error:
-            raise _with_remedy(error, context, training, kept.path) from error
-        _check(context, training)
-        if training.iteration % _KEEP_EVERY == 0:
+            raise _with_remedy(error, context, training, kept.path, ranks) from error
+        _check(context, training, ranks)
+        if ranks.first and training.iteration % _KEEP_EVERY == 0:
             save_training(training, kept.path, config.train, kept.identity)
     if training.best:
         training.policy.load_state_dict(training.best)
+
+
+def _start_alike(training: Training, ranks: Ranks) -> None:
+    """Wait for all ranks; their weights would differ if not all had read the same checkpoint."""
+    start = int(ranks.first_decides(lambda: training.iteration))
+    if training.iteration != start:
+        raise RunError(
+            "the processes of a training must go on from the same checkpoint",
+            f"iteration {training.iteration} in one and {start} in the first",
+            "Give all of them the same run folder.",
+        )
 
 
 def best_check(training: Training) -> tuple[int, float]:
@@ -108,12 +126,13 @@ def _exhausted(context: Context, training: Training) -> bool:
     return len(training.checks) - 1 - best >= context.config.train.patience
 
 
-def _check(context: Context, training: Training) -> None:
+def _check(context: Context, training: Training, ranks: Ranks) -> None:
     """Score the policy on the bars kept for stopping where it is time to; keep the best weights."""
     config, done = context.config.train, training.iteration
     if not config.patience or (done % config.check_every and done < config.iterations):
         return
-    training.checks.append((done, _score(context, training)))
+    score = ranks.first_decides(lambda: _score(context, training))
+    training.checks.append((done, score))
     if best_check(training)[0] == done:
         weights = training.policy.state_dict()
         training.best = {name: value.detach().clone() for name, value in weights.items()}
@@ -132,13 +151,18 @@ def _score(context: Context, training: Training) -> float:
 
 
 def _with_remedy(
-    error: TrainingError, context: Context, training: Training, path: Path
+    error: TrainingError, context: Context, training: Training, path: Path, ranks: Ranks
 ) -> TrainingError:
     """The same error, saying how this run goes on."""
     config = context.config.train
-    kept = mark_setback(path, config, training.iteration + 1)
+
+    def mark() -> float:
+        kept = mark_setback(path, config, training.iteration + 1)
+        return -1 if kept is None else kept
+
+    kept = int(ranks.first_decides(mark))
     option = "--train.learning-rate" if config.method == "apg" else "--train.ppo.learning-rate"
-    place = "anew" if kept is None else f"from iteration {kept}"
+    place = "anew" if kept < 0 else f"from iteration {kept}"
     return TrainingError(
         error.must, error.got, f"Train again with a smaller {option}: it starts {place}."
     )

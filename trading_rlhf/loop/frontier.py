@@ -12,6 +12,7 @@ from trading_rlhf.agent import Policy, Walk, walk
 from trading_rlhf.backtest import figures, stack_policies
 from trading_rlhf.errors import RunError
 from trading_rlhf.loop.context import Context
+from trading_rlhf.loop.learning import wanted_weights
 from trading_rlhf.loop.training import shape_policies
 from trading_rlhf.loop.trial_ledger import record_walks
 from trading_rlhf.loop.trial_names import NOBODY, desk_name, walked_trial
@@ -166,7 +167,9 @@ def _shape(
     if not shapings:
         return []
     desks = [ModelDesk(model, context.config.fit.pessimism)] * len(shapings)
-    return shape_policies(context, base, desks, "shape", progress, shapings)
+    stored = context.reward_model()
+    taught = None if stored is None else wanted_weights(context, stored[1], ["resizes"])
+    return shape_policies(context, base, desks, "shape", progress, shapings, taught)
 
 
 def _shaped_with(context: Context) -> ShapingConfig:

@@ -1,12 +1,16 @@
-"""From standing answers to a reward model."""
+"""From standing answers to a reward model, and to the weights that reviewers wanted."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import torch
 
+from trading_rlhf.agent import Demonstrations
 from trading_rlhf.errors import NotEnoughAnswersError
 from trading_rlhf.feedback import Answer, ReviewDesk, weights_by_reviewer
 from trading_rlhf.loop.context import Context
+from trading_rlhf.market import bar_close
 from trading_rlhf.proposals import HORIZON, Proposal, TradeTensors
 from trading_rlhf.reward import (
     Fitted,
@@ -17,9 +21,20 @@ from trading_rlhf.reward import (
     save_reward_model,
 )
 
-__all__ = ["Learned", "answered_trades", "learn", "placebo_models"]
+__all__ = [
+    "Learned",
+    "Lesson",
+    "answered_trades",
+    "learn",
+    "placebo_models",
+    "wanted_weights",
+]
 
 _REVIEWER_CAP = 0.4
+
+Lesson: TypeAlias = Literal["resizes", "shuffled", "nothing"]
+"""What a policy imitates: the reviewers' resizes; the placebo's, which are those of other trades;
+or nothing."""
 
 
 @dataclass(frozen=True)
@@ -132,3 +147,78 @@ def _as_verdicts(pairs: list[tuple[Answer, Proposal]]) -> tuple[Verdicts, tuple[
         torch.tensor(weights_by_reviewer(answers, _REVIEWER_CAP), dtype=torch.float32),
     )
     return verdicts, reviewers
+
+
+def wanted_weights(
+    context: Context, record: RewardRecord, lessons: Sequence[Lesson]
+) -> Demonstrations | None:
+    """What reviewers wanted instead of what was proposed, for policies that imitate it.
+
+    Taken from the standing resizes among the answers that a reward model was fitted on, so that
+    nothing counts here that does not count there and nothing that was said later. Decisions
+    outside the training bars are left out: a policy is judged on those.
+
+    Args:
+        context: the run.
+        record: the reward model.
+        lessons: what each policy imitates, in the order in which they are trained.
+
+    Returns:
+        One row per resize and a policy per lesson; None where there is no resize, or where the
+        settings imitate nothing.
+    """
+    if not context.config.shape.imitation:
+        return None
+    fitted = set(record.answer_ids)
+    pairs = [
+        (answer, proposal)
+        for answer, proposal in answered_trades(context, record.simulated)
+        if answer.event_id in fitted and answer.verdict == "resize" and _fits(context, proposal)
+    ]
+    if not pairs:
+        return None
+    generator = context.generator("shuffled resizes")
+    shares = torch.tensor([_share_wanted(answer, proposal) for answer, proposal in pairs])
+    weight = torch.tensor(weights_by_reviewer([answer for answer, _ in pairs], _REVIEWER_CAP))
+    proposals = [proposal for _, proposal in pairs]
+    wanted, weights = [], []
+    for lesson in lessons:
+        order = torch.arange(len(pairs))
+        if lesson == "shuffled":
+            order = torch.randperm(len(pairs), generator=generator)
+        wanted.append(_wanted(context, proposals, shares[order]))
+        weights.append(torch.zeros_like(weight) if lesson == "nothing" else weight[order])
+    return Demonstrations(
+        torch.tensor([proposal.bar for proposal in proposals]),
+        torch.tensor(
+            [[proposal.portfolio[name] for name in context.bars.symbols] for proposal in proposals]
+        ),
+        torch.stack(wanted),
+        torch.stack(weights).to(torch.float32),
+    )
+
+
+def _fits(context: Context, proposal: Proposal) -> bool:
+    """Whether a trade was decided on these bars, within those that may be trained on."""
+    return (
+        proposal.bar in context.train_bars
+        and proposal.market == context.config.data
+        and proposal.known_at == bar_close(context.bars, proposal.bar)
+        and set(proposal.portfolio) == set(context.bars.symbols)
+    )
+
+
+def _share_wanted(answer: Answer, proposal: Proposal) -> float:
+    """How much of a proposed change a resize leaves, 0 to 1."""
+    if answer.resized_to is None:
+        raise ValueError("only a resize names a weight")
+    return (answer.resized_to - proposal.held) / proposal.change
+
+
+def _wanted(context: Context, proposals: list[Proposal], shares: torch.Tensor) -> torch.Tensor:
+    """``[K, N]`` weights when those shares of the changes are wanted, NaN for other assets."""
+    wanted = torch.full((len(proposals), context.bars.shape[1]), torch.nan)
+    for row, (proposal, share) in enumerate(zip(proposals, shares.tolist(), strict=True)):
+        asset = context.bars.symbols.index(proposal.symbol)
+        wanted[row, asset] = proposal.held + share * proposal.change
+    return wanted

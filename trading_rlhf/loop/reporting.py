@@ -33,6 +33,7 @@ __all__ = [
     "LABELS",
     "arm_summary",
     "build_report",
+    "equal_targets",
     "equity_curve",
     "figures_table",
     "hold_targets",
@@ -43,7 +44,7 @@ __all__ = [
 ]
 
 _INVESTED = 0.98
-"""Of equity, in buy and hold; the rest pays costs."""
+"""Of equity, in buy and hold and in equal weight; the rest pays costs."""
 
 LABELS = {
     "base": "base (no filter)",
@@ -139,6 +140,26 @@ def hold_targets(bars: Bars, max_gross: float = _INVESTED) -> FloatArray:
     invested = min(max_gross, _INVESTED)
     targets = np.full(bars.shape, np.nan)
     targets[0] = np.where(bars.tradable[0], invested / max(int(bars.tradable[0].sum()), 1), 0.0)
+    return targets
+
+
+def equal_targets(bars: Bars, max_gross: float = _INVESTED) -> FloatArray:
+    """Targets ``[T, N]`` of equal weights of what trades, restored at each month's first close.
+
+    The 1/N rule of DeMiguel, Garlappi and Uppal (2009), "Optimal versus naive diversification",
+    Review of Financial Studies 22; between those closes nothing is ordered (NaN).
+
+    Args:
+        bars: the period.
+        max_gross: limit of invested equity; nothing is borrowed where it is higher than usual.
+    """
+    months = bars.dates.year * 12 + bars.dates.month
+    begins = np.concatenate([[True], np.asarray(months[1:] != months[:-1])])
+    trades = bars.tradable[begins]
+    share = min(max_gross, _INVESTED) / np.maximum(trades.sum(-1, keepdims=True), 1)
+    targets = np.full(bars.shape, np.nan)
+    # What does not trade then keeps its weight: it could not be sold anyway.
+    targets[begins] = np.where(trades, share, np.nan)
     return targets
 
 

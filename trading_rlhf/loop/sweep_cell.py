@@ -20,7 +20,7 @@ from trading_rlhf.loop.sweep_grid import Cell
 from trading_rlhf.loop.training import train_base
 from trading_rlhf.types import Clock, FloatArray, JsonDict
 
-__all__ = ["CellResult", "Job", "run_job", "walk_targets"]
+__all__ = ["CellResult", "Job", "run_job", "unheard", "walk_targets"]
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def _run(job: Job) -> list[CellResult]:
                     f"other contents of {context.config.data} than at the start",
                     "Leave the data alone until the sweep is over, then start it again.",
                 )
-            train_base(context, _unheard)
+            train_base(context, unheard)
             policy, _ = context.policy("base")
             return [_tested(context, policy, cell) for cell in job.cells]
         finally:
@@ -132,5 +132,5 @@ def _sentence(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0]}"
 
 
-def _unheard(_stage: str, _done: int, _total: int) -> None:
-    """Take progress: the sweep tells of whole cells only."""
+def unheard(_stage: str, _done: int, _total: int) -> None:
+    """Take progress of a part: the whole tells of itself."""

@@ -17,7 +17,10 @@ __all__ = ["tensorboard_scalars"]
 
 @contextmanager
 def tensorboard_scalars(folder: Path, config: TrainConfig) -> Iterator[Watch | None]:
-    """Give a watch that writes reward, gradient norm, learning rate and checks to ``folder``.
+    """Give a watch that writes reward, learning rate, checks and figures to ``folder``.
+
+    The figures are those of the method: the gradient norm, and for ppo its divergence (``kl``),
+    ``clip_fraction``, ``value_loss``, ``explained_variance`` and ``exploration_std``.
 
     Args:
         folder: where event files are written; made with the first scalar.

@@ -7,13 +7,18 @@ import numpy as np
 import torch
 
 from trading_rlhf.agent import (
+    ALONE,
+    Demonstrations,
     Policy,
     PolicyRecord,
     ProfitReward,
+    Ranks,
     Training,
     load_training,
     orthogonal_start,
+    pretrain,
     save_policy,
+    save_training,
     start_training,
     train,
 )
@@ -25,23 +30,65 @@ from trading_rlhf.market import bootstrap_bars, compute_features
 from trading_rlhf.reward import ShapedReward, ShapingConfig, SlicedDesk, SlicedReward
 from trading_rlhf.types import Desk, JsonDict, Progress
 
-__all__ = ["shape_policies", "store_policy", "train_base", "training_histories"]
+__all__ = ["help_training", "shape_policies", "store_policy", "train_base", "training_histories"]
 
 
-def train_base(context: Context, progress: Progress, watch: Watch | None = None) -> PolicyRecord:
+def train_base(
+    context: Context, progress: Progress, watch: Watch | None = None, ranks: Ranks = ALONE
+) -> PolicyRecord:
     """Train the profit-only policy on the earlier bars; goes on where a killed run stopped.
 
     Args:
         context: the run.
         progress: told about each iteration.
         watch: shown the training after each iteration, beside that.
+        ranks: processes that train together, of which this is the first; the others call
+            ``help_training``.
 
     Returns:
         Record of the stored policy.
 
     Raises:
         TrainingError: the training explodes; its last checkpoint stays.
+        RunError: another rank is lost.
     """
+    kept, training = _begin(context, progress)
+
+    def seen(done: Training) -> None:
+        progress("training the base policy", done.iteration, context.config.train.iterations)
+        if watch is not None:
+            watch(done)
+
+    fit_policy(context, training, training_histories(context), kept, seen, ranks)
+    bars = context.stopping_bars or context.train_bars
+    record = store_policy(
+        context, training.policy, "base", None, context.bars.dates[bars[-1]].isoformat(),
+        _how_it_went(context, training),
+    )  # fmt: skip
+    for suffix in (".safetensors", ".json"):
+        kept.path.with_suffix(suffix).unlink(missing_ok=True)
+    return record
+
+
+def help_training(context: Context, ranks: Ranks) -> None:
+    """Take a share of ``train_base``, which another process keeps and records.
+
+    Args:
+        context: the run, opened a second time; nothing is written.
+        ranks: processes that train together.
+
+    Raises:
+        TrainingError: the training explodes.
+        RunError: another rank is lost.
+    """
+    kept, training = _begin(context, lambda _stage, _done, _total: None, writes=False)
+    fit_policy(context, training, training_histories(context), kept, lambda _: None, ranks)
+
+
+def _begin(
+    context: Context, progress: Progress, *, writes: bool = True
+) -> tuple[Checkpoint, Training]:
+    """The base policy's training at its start or where it was killed, and where it is kept."""
     config = context.config
     generator = context.generator("train")
     policy = Policy(len(config.features), config.policy, 1, generator)
@@ -61,22 +108,28 @@ def train_base(context: Context, progress: Progress, watch: Watch | None = None)
     if training is None:
         if config.train.method == "ppo" and config.train.ppo.orthogonal:
             orthogonal_start(policy, generator)
+        pretrained = _pretrain(context, policy, progress)
         training = start_training(policy, config.train, generator)
+        if pretrained and writes:
+            # Kept before the first iteration, so that a killed run does not pre-train again.
+            save_training(training, kept.path, config.train, identity)
+    return kept, training
 
-    def seen(done: Training) -> None:
-        progress("training the base policy", done.iteration, config.train.iterations)
-        if watch is not None:
-            watch(done)
 
-    fit_policy(context, training, training_histories(context), kept, seen)
-    last = stopping[-1] if stopping else context.train_bars[-1]
-    record = store_policy(
-        context, policy, "base", None, context.bars.dates[last].isoformat(),
-        _how_it_went(context, training),
-    )  # fmt: skip
-    for suffix in (".safetensors", ".json"):
-        kept.path.with_suffix(suffix).unlink(missing_ok=True)
-    return record
+def _pretrain(context: Context, policy: Policy, progress: Progress) -> bool:
+    """Pre-train the encoder on the training bars where the settings say so; whether they do."""
+    settings = context.config.train.pretrain
+    if not settings.iterations:
+        return False
+    pretrain(
+        policy,
+        context.market,
+        context.train_bars,
+        settings,
+        context.generator("pretrain"),
+        lambda done: progress("pre-training the encoder", done, settings.iterations),
+    )
+    return True
 
 
 def _how_it_went(context: Context, training: Training) -> JsonDict:
@@ -124,6 +177,7 @@ def shape_policies(
     purpose: str,
     progress: Progress,
     shapings: Sequence[ShapingConfig] | None = None,
+    demonstrations: Demonstrations | None = None,
 ) -> list[Policy]:
     """Train one policy per desk from the base policy, side by side, with the desk as the gate.
 
@@ -134,6 +188,8 @@ def shape_policies(
         purpose: names the random numbers.
         progress: told about each iteration.
         shapings: price and target of each policy; None is the run's for all.
+        demonstrations: weights that reviewers wanted, see ``wanted_weights``; they count by
+            ``shape.imitation``.
 
     Returns:
         Single policies in the order of ``desks``.
@@ -155,6 +211,7 @@ def shape_policies(
         capital=config.equity,
         anchor=stacked.select(list(range(len(desks)))),
         on_step=lambda done: progress("training under the desk", done, config.shape.iterations),
+        demonstrations=demonstrations,
     )
     return [stacked.select([member]) for member in range(len(desks))]
 

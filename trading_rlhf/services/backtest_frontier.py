@@ -61,15 +61,8 @@ def sweep_approval(context: Context, progress: Progress) -> Frontiers:
     )
 
 
-def frontier_section(context: Context, found: Frontiers | None) -> Section:
-    """The chapter on approval and profit; where it was not asked for, how to get it."""
-    if found is None:
-        line = (
-            "Not swept in this backtest. 'trading-rlhf backtest --run "
-            f"{context.folder} --frontier' tries other thresholds of the filter, and other prices "
-            "and target approvals of shaping; every point of it counts as a trial."
-        )
-        return Section(_TITLE, [line], [])
+def frontier_section(found: Frontiers) -> Section:
+    """The chapter on approval and profit."""
     parts: list[Plot | Table] = []
     for title, note, frontier, naming in (
         ("By threshold of the filter", _THRESHOLDS, found.thresholds, _BY_THRESHOLD),

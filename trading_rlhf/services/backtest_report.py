@@ -11,6 +11,7 @@ from trading_rlhf.backtest import (
     BacktestResult,
     ComparedArms,
     Report,
+    Section,
     Trials,
     arm_rows,
     arm_sections,
@@ -31,7 +32,6 @@ from trading_rlhf.loop import Context, record_walks
 from trading_rlhf.market import Bars, survivorship_note
 from trading_rlhf.services.backtest_approved import approved_sections
 from trading_rlhf.services.backtest_arms import PAIRS, RunArm, main_arm, run_arms
-from trading_rlhf.services.backtest_frontier import Frontiers, frontier_section
 from trading_rlhf.services.backtest_overfitting import overfitting_sentence
 from trading_rlhf.services.backtest_people import people_sections
 from trading_rlhf.store import canonical_json
@@ -81,9 +81,16 @@ def compare_run(context: Context, progress: Progress) -> ComparedArms:
 
 
 def write_run_report(
-    context: Context, compared: ComparedArms, frontiers: Frontiers | None, progress: Progress
+    context: Context, compared: ComparedArms, chapters: list[Section], progress: Progress
 ) -> Path:
-    """Write ``backtest.html`` and, for the dashboard, ``backtest.json``; returns the page."""
+    """Write ``backtest.html`` and, for the dashboard, ``backtest.json``; returns the page.
+
+    Args:
+        context: the run.
+        compared: its arms.
+        chapters: those that are made when asked for, see ``optional_chapters``.
+        progress: told when it is written.
+    """
     report = Report(
         title=f"Backtest of {context.folder.name} on {context.config.data}",
         summary=arm_summary_lines(compared),
@@ -91,7 +98,7 @@ def write_run_report(
         sections=[
             *arm_sections(compared),
             *approved_sections(context, compared),
-            frontier_section(context, frontiers),
+            *chapters,
             *people_sections(context),
         ],
         facts=_facts(context, compared),

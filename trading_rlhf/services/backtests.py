@@ -1,5 +1,6 @@
 """Backtests for the command line: a run's policies, or weights from a file."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from trading_rlhf.backtest import arm_table, run_backtest
 from trading_rlhf.errors import AccountingError, DataError
 from trading_rlhf.market import Bars, load_bars, survivorship_note
 from trading_rlhf.market.dates import read_dates
-from trading_rlhf.services.backtest_frontier import sweep_approval
+from trading_rlhf.services.backtest_chapters import Chapter, optional_chapters
 from trading_rlhf.services.backtest_report import compare_run, figures_json, write_run_report
 from trading_rlhf.services.stages import Stage, open_stage
 from trading_rlhf.types import FloatArray, JsonDict
@@ -17,7 +18,7 @@ from trading_rlhf.types import FloatArray, JsonDict
 __all__ = ["arm_table", "backtest_run", "backtest_weights", "read_weights_file"]
 
 
-def backtest_run(stage: Stage, frontier: bool = False) -> tuple[pd.DataFrame, JsonDict]:
+def backtest_run(stage: Stage, chapters: Collection[Chapter] = ()) -> tuple[pd.DataFrame, JsonDict]:
     """Backtest a run's policies over the test period and write its page.
 
     Arms: buy and hold, the base policy, what the reward model approves of it, the shaped policy
@@ -26,20 +27,23 @@ def backtest_run(stage: Stage, frontier: bool = False) -> tuple[pd.DataFrame, Js
 
     Args:
         stage: the run.
-        frontier: also sweep the filter's threshold, and the price and target approval of shaping;
-            every point counts as a trial.
+        chapters: also made anew: "walk-forward" and "cpcv" train policies on other parts of the
+            bars, "frontier" sweeps the filter's threshold, and the price and target approval of
+            shaping; every training and every point counts as a trial.
 
     Returns:
         Measures, one row per arm, and facts: figures for machines, the report's path and what
         limits the result.
     """
     with open_stage(stage) as context:
-        # First, so that its trials are counted in what is said of luck.
-        swept = sweep_approval(context, stage.progress) if frontier else None
+        # First, so that their trials are counted in what is said of luck.
+        others = optional_chapters(context, chapters, stage.progress)
         compared = compare_run(context, stage.progress)
-        path = write_run_report(context, compared, swept, stage.progress)
+        path = write_run_report(context, compared, others.sections, stage.progress)
+        facts = {**figures_json(compared), **others.figures}
+        facts["summary"] = [*facts["summary"], *others.said]
         note = survivorship_note(context.bars)
-        return compared.measures, {**figures_json(compared), "report": str(path), "note": note}
+        return compared.measures, {**facts, "report": str(path), "note": note}
 
 
 def backtest_weights(

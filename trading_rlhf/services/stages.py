@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trading_rlhf.agent import Training, load_policy
+from trading_rlhf.agent import ALONE, Ranks, Training, load_policy
 from trading_rlhf.broker import Signal, export_signals, open_paper_broker, store_refusals
 from trading_rlhf.config import RunConfig, read_config, write_config
 from trading_rlhf.errors import AuditError, RunError
@@ -14,6 +14,7 @@ from trading_rlhf.feedback import ReviewDesk, create_account, list_accounts
 from trading_rlhf.loop import (
     Context,
     Learned,
+    Lesson,
     Replayed,
     SettableClock,
     Watch,
@@ -21,6 +22,7 @@ from trading_rlhf.loop import (
     by_champion,
     catch_up,
     champion_id,
+    help_training,
     learn,
     live_proposals,
     open_context,
@@ -38,6 +40,7 @@ from trading_rlhf.loop import (
     tensorboard_scalars,
     train_base,
     waiting_challenger,
+    wanted_weights,
 )
 from trading_rlhf.proposals import Proposal
 from trading_rlhf.reward import ModelDesk
@@ -55,6 +58,7 @@ __all__ = [
     "first_user",
     "fit",
     "flatten",
+    "help_train",
     "open_stage",
     "prepare_desk",
     "propose",
@@ -115,8 +119,15 @@ def demo(stage: Stage) -> JsonDict:
     return run_demo(stage.run, config, stage.secrets.audit_key, clock, stage.progress)
 
 
-def train(stage: Stage, watch: Watch | None = None) -> JsonDict:
-    """Train a base policy, starting the run where there is none; ``watch`` sees each iteration."""
+def train(stage: Stage, watch: Watch | None = None, ranks: Ranks = ALONE) -> JsonDict:
+    """Train a base policy, starting the run where there is none.
+
+    Args:
+        stage: names the run.
+        watch: sees the training after each iteration.
+        ranks: processes that train together, of which this is the first; the others call
+            ``help_train``.
+    """
     config = stage.settings()
     with single_user(stage.run):
         stage.run.mkdir(parents=True, exist_ok=True)
@@ -124,6 +135,8 @@ def train(stage: Stage, watch: Watch | None = None) -> JsonDict:
         try:
             write_config(config, stage.run / "config.yaml")
             context.record_data()
+            # The others read the settings that are now written.
+            ranks.meet()
             with tensorboard_scalars(stage.run / "tensorboard", config.train) as write:
                 watches = [each for each in (write, watch) if each is not None]
 
@@ -131,7 +144,7 @@ def train(stage: Stage, watch: Watch | None = None) -> JsonDict:
                     for each in watches:
                         each(training)
 
-                record = train_base(context, stage.progress, seen)
+                record = train_base(context, stage.progress, seen, ranks)
             event = context.newest("policy", "base")
             stopped = None if event is None else event.payload.get("stopping")
             waits = _waiting(context)
@@ -142,6 +155,17 @@ def train(stage: Stage, watch: Watch | None = None) -> JsonDict:
         facts["iterations"] = stopped["best"]
         facts["stopped"] = _stopped(stopped)
     return {**facts, **waits}
+
+
+def help_train(stage: Stage, ranks: Ranks) -> None:
+    """Take a share of ``train``, whose process holds the run and writes to it."""
+    ranks.meet()
+    clock = SettableClock(system_clock)
+    context = open_context(stage.run, stage.secrets.audit_key, clock)
+    try:
+        help_training(context, ranks)
+    finally:
+        context.store.close()
 
 
 def _stopped(stopping: JsonDict) -> str:
@@ -216,7 +240,11 @@ def shape(context: Context, learned: Learned, progress: Progress) -> str:
     blind = placebo_models(context, learned, context.config.placebos)
     pessimism = context.config.fit.pessimism
     desks = [ModelDesk(fitted.model, pessimism) for fitted in (learned.fitted, *blind)]
-    shaped, *placebos = shape_policies(context, base, desks, "shape", progress)
+    blindly: list[Lesson] = ["shuffled"] * len(blind)
+    taught = wanted_weights(context, learned.record, ["resizes", *blindly])
+    shaped, *placebos = shape_policies(
+        context, base, desks, "shape", progress, demonstrations=taught
+    )
     stored = store_policy(context, shaped, "shaped", record.id)
     store_placebos(context, list(zip(placebos, blind, strict=True)), learned.record, record.id)
     return stored.id
