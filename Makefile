@@ -19,7 +19,7 @@ export OMP_WAIT_POLICY := PASSIVE
 help:
 	@echo "make demo     run the whole loop on bundled data with the simulated desk, into runs/demo"
 	@echo "make review   open the dashboard on runs/desk, where people answer proposals"
-	@echo "make study    answers needed and gap closed, on a planted market"
+	@echo "make study    what answers buy, what else is mixed into training, walk-forward on real prices"
 	@echo "make bench    every speed ratio"
 	@echo "make test     every test (browser tests need Chromium; root gets it through apt)"
 	@echo "make lint     ruff, mypy and the import contracts"
@@ -81,6 +81,8 @@ runs/demo/summary.json: | $(PACKAGE)
 
 study: $(WITH_BENCH)
 	$(BIN)/python -m backtests.run_label_efficiency
+	$(BIN)/python -m backtests.run_mixing
+	$(BIN)/python -m backtests.run_walk_forward
 
 bench: $(WITH_PEERS)
 	@set -e; for name in $(BENCHMARKS); do $(BIN)/python -m $$name --json; done
