@@ -20,7 +20,8 @@ from trading_rlhf.accounting import CostModel
 from trading_rlhf.market import Bars
 from trading_rlhf.types import FloatArray
 
-__all__ = ["LICENCES", "backtesting_run", "bt_run", "peer_name", "vectorbt_run"]
+__all__ = ["LICENCES", "backtesting_run", "bt_run", "peer_name", "vectorbt_engines",
+           "vectorbt_run", "vectorbt_sizes"]  # fmt: skip
 
 LICENCES = {
     "vectorbt": "Apache-2.0 with Commons Clause",
@@ -40,19 +41,32 @@ def peer_name(package: str) -> str | None:
     return f"{package} {version(package)}"
 
 
+def vectorbt_engines() -> list[str]:
+    """Engines of vectorbt that are installed."""
+    engines = {"numba": peer_name("vectorbt"), "rust": peer_name("vectorbt-rust")}
+    return [engine for engine, found in engines.items() if found is not None]
+
+
+def vectorbt_sizes(targets: FloatArray) -> FloatArray:
+    """Targets ``[B, T, N]`` as vectorbt reads them, ``[T, B * N]``: by the bar that fills them."""
+    n_strategies, n_bars, n_assets = targets.shape
+    size = np.full((n_bars, n_strategies * n_assets), np.nan)
+    size[1:] = targets[:, :-1].transpose(1, 0, 2).reshape(n_bars - 1, -1)
+    return size
+
+
 def vectorbt_run(
-    bars: Bars, targets: FloatArray, costs: CostModel, engine: str
+    bars: Bars, size: FloatArray, costs: CostModel, engine: str
 ) -> Callable[[], FloatArray]:
-    """Run targets ``[B, T, N]`` as portfolios that share cash; total return, Sharpe, drawdown.
+    """Run ``vectorbt_sizes`` as portfolios that share cash; total return, Sharpe, drawdown.
 
     Returns:
         A function that returns total returns ``[B]``. Laying the data out is not part of it.
     """
     import vectorbt
 
-    n_strategies, n_bars, n_assets = targets.shape
-    size = np.full((n_bars, n_strategies * n_assets), np.nan)
-    size[1:] = targets[:, :-1].transpose(1, 0, 2).reshape(n_bars - 1, -1)
+    n_assets = len(bars.symbols)
+    n_strategies = size.shape[1] // n_assets
     close = pd.DataFrame(np.tile(bars.close, n_strategies), index=bars.dates)
     price = np.tile(bars.fill_price, n_strategies)
     groups = np.repeat(np.arange(n_strategies), n_assets)

@@ -28,7 +28,9 @@ from backtests.speed.backtest_peers import (
     backtesting_run,
     bt_run,
     peer_name,
+    vectorbt_engines,
     vectorbt_run,
+    vectorbt_sizes,
 )
 from backtests.speed.timing import Timing, machine_facts, measure_in_turn, short
 from trading_rlhf.accounting import CostModel, settle
@@ -104,8 +106,7 @@ def run(sizes: Sizes) -> dict[str, Any]:
         cores |= {name: busy_cores(one) for name, (one, _) in runs.items()}
     ratios: dict[str, Any] = {}
     for n_strategies, repeats in sizes.paired:
-        runs = paired_runs(world, plain, make_targets(n_strategies, sizes.bars))
-        pair = measure_in_turn(runs, repeats)
+        pair = measure_pairs(world, plain, make_targets(n_strategies, sizes.bars), repeats)
         ratios |= ratios_of(pair)
         timings |= pair
     single = measure_in_turn(single_runs(plain))
@@ -188,7 +189,7 @@ def check(world: World, plain: Bars, n_strategies: int) -> None:
             compare(fast.measures.to_numpy(), slow.measures.to_numpy(), 1e-10, "its measures")
     ours = plain_backtest(plain, targets).measures["total_return"].to_numpy()
     for engine in vectorbt_engines():
-        theirs = vectorbt_run(plain, targets, _FREE, engine)()
+        theirs = vectorbt_run(plain, vectorbt_sizes(targets), _FREE, engine)()
         compare(ours, theirs, 1e-9, f"vectorbt's {engine} engine")
     check_gradient(world, wild[:2])
 
@@ -278,22 +279,18 @@ def busy_cores(one: Callable[[], Any]) -> float:
     return (time.process_time() - used) / (time.perf_counter() - begun)
 
 
-def vectorbt_engines() -> list[str]:
-    """Engines of vectorbt that are installed."""
-    engines = {"numba": peer_name("vectorbt"), "rust": peer_name("vectorbt-rust")}
-    return [engine for engine, found in engines.items() if found is not None]
-
-
-def paired_runs(world: World, plain: Bars, targets: FloatArray) -> Runs:
-    """Ours with the full law and with vectorbt's rules, and vectorbt's engines."""
-    n, work = len(targets), float(targets.size)
+def measure_pairs(
+    world: World, plain: Bars, targets: FloatArray, repeats: int
+) -> dict[str, Timing]:
+    """Ours with the full law and with vectorbt's rules, and vectorbt's engines, in turn."""
+    n, work, wanted = len(targets), float(targets.size), vectorbt_sizes(targets)
     runs: Runs = {
         f"ours, {_FULL}, {n}": (partial(backtest, world, targets), work),
         f"ours, {_VECTORBT}, {n}": (partial(plain_backtest, plain, targets), work),
     }
     for engine in vectorbt_engines():
-        runs[f"vectorbt {engine}, {n}"] = (vectorbt_run(plain, targets, _FREE, engine), work)
-    return runs
+        runs[f"vectorbt {engine}, {n}"] = (vectorbt_run(plain, wanted, _FREE, engine), work)
+    return measure_in_turn(runs, repeats, lambda: (targets.sum(), wanted.sum()))
 
 
 def single_runs(plain: Bars) -> Runs:

@@ -68,13 +68,17 @@ def measure(run: Callable[[], Any], work: float = 1.0, repeats: int = REPEATS) -
 
 
 def measure_in_turn(
-    runs: dict[str, tuple[Callable[[], Any], float]], repeats: int = REPEATS
+    runs: dict[str, tuple[Callable[[], Any], float]],
+    repeats: int = REPEATS,
+    before: Callable[[], Any] | None = None,
 ) -> dict[str, Timing]:
     """Time several functions in turn, so that noise of the machine meets all of them alike.
 
     Args:
         runs: function and units of work of one call, by name.
         repeats: timed calls of each, after one that is not timed.
+        before: called before each timed call, for instance to read what it will read: machines take
+            memory away that lay idle while another ran.
 
     Returns:
         Timings by name.
@@ -84,6 +88,8 @@ def measure_in_turn(
         run()
     for _ in range(repeats):
         for name, (run, _) in runs.items():
+            if before is not None:
+                before()
             begun = time.perf_counter()
             run()
             seconds[name].append(time.perf_counter() - begun)

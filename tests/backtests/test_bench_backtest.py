@@ -106,7 +106,7 @@ def test_a_wrong_derivative_is_not_timed(
 def test_vectorbt_must_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_backtest, "vectorbt_engines", lambda: ["numba"])
     monkeypatch.setattr(
-        bench_backtest, "vectorbt_run", lambda bars, targets, costs, engine: lambda: np.zeros(2)
+        bench_backtest, "vectorbt_run", lambda bars, size, costs, engine: lambda: np.zeros(2)
     )
     plain = gbm_market(np.random.default_rng(0), 60)
     with pytest.raises(ArithmeticError, match="differs from vectorbt's numba engine"):
