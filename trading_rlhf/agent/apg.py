@@ -72,10 +72,11 @@ def _rollout(
     market, gate, anchor = task.market, task.gate, task.anchor
     share = task.ranks.share(len(window))
     window = window[share.rows]
-    encoded = policy.encode_bars(market.features, window)
+    # Taken apart at once: each bar cut out by itself would send back a gradient of all bars.
+    encoded = policy.encode_bars(market.features, window).unbind(2)
     shape = torch.Size((policy.members, window.shape[0], market.shape[1]))
     with torch.no_grad():
-        held = policy.decide(encoded[:, :, 0], policy.before(shape)).target
+        held = policy.decide(encoded[0], policy.before(shape)).target
         anchored = None if anchor is None else anchor.encode_bars(market.features, window[:, -2])
     orders, cooldown = no_orders(held), torch.zeros(shape)
     equity = torch.full(shape[:2], task.capital) if task.costs.needs_equity else None
@@ -87,7 +88,7 @@ def _rollout(
         t = window[:, step + 1]
         # A new target is compared with what is held and ordered, so that is what it starts from.
         own = held if gate.immediate else held + orders.pending
-        decision = policy.decide(encoded[:, :, step + 1], own)
+        decision = policy.decide(encoded[step + 1], own)
         target = decision.target
         if anchor is not None and anchored is not None and step == horizon - 2:
             shift = _distance(target, anchor, anchored, own)
@@ -98,8 +99,7 @@ def _rollout(
             answered=draw_own_answers(gate, shape, share, generator),
         )  # fmt: skip
         held, growth = advance(market, t, held, answer.executed, task.costs, equity)
-        orders, cooldown = answer.orders, answer.cooldown
-        change = answer.change
+        orders, cooldown, change = answer.orders, answer.cooldown, answer.change
         if not gate.immediate:
             orders = carry(orders, market, t, growth, gate.oldest_wait)
             # Each proposal counts once, not again at every close at which it waits.
