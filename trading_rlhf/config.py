@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from trading_rlhf.accounting import CostModel
 from trading_rlhf.agent import BaseTrainConfig, PolicyConfig, TrainConfig
@@ -72,6 +72,12 @@ class FoldsConfig(BaseModel):
     iterations: int | None = Field(
         None, ge=1, description="Of each of these trainings; none is train.iterations."
     )
+
+    @model_validator(mode="after")
+    def _leave_some_to_train_on(self) -> "FoldsConfig":
+        if self.tested >= self.groups:
+            raise ValueError(f"fewer groups must be tested than the {self.groups} there are")
+        return self
 
 
 class RunConfig(BaseModel):

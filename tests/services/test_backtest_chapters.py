@@ -8,6 +8,7 @@ import pytest
 
 from tests.services.tested_run import silent, stage_of
 from trading_rlhf.config import read_config, write_config
+from trading_rlhf.errors import DataError
 from trading_rlhf.loop import EQUAL, HOLD, POLICY, SettableClock, open_context, train_base
 from trading_rlhf.market import load_sample, write_bars
 from trading_rlhf.services.backtest_chapters import chapter_file, optional_chapters
@@ -123,8 +124,22 @@ def test_another_policy_other_costs_or_a_torn_file_drop_them(
         if not change:
             torn.write_text(text[: len(text) // 2])
         with open_stage(with_settings(run, **change)) as context:
-            forward = optional_chapters(context, [], silent).sections[0]
+            found = optional_chapters(context, [], silent)
     finally:
         torn.write_text(text)
+    forward, reason = found.sections[0], "was made from other settings" if change else "be read"
     assert forward.parts == []
-    assert f"'trading-rlhf backtest --run {run} --walk-forward' trains the" in forward.lines[0]
+    assert reason in forward.lines[0]
+    assert forward.lines[0] in found.said
+    assert f"'trading-rlhf backtest --run {run} --walk-forward' trains the" in forward.lines[1]
+
+
+def test_settings_that_do_not_fit_are_refused_before_anything_is_trained(
+    tested: tuple[Path, JsonDict, list[ViewSection]],
+) -> None:
+    run, _, _ = tested
+    before = chapter_file(run, "cpcv").read_bytes()
+    stage = with_settings(run, folds__first=0.99)
+    with open_stage(stage) as context, pytest.raises(DataError, match="walk-forward needs"):
+        optional_chapters(context, ["cpcv", "walk-forward"], silent)
+    assert chapter_file(run, "cpcv").read_bytes() == before

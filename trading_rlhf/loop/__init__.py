@@ -20,7 +20,7 @@ from trading_rlhf.loop.context import (
     require_database,
     require_run,
 )
-from trading_rlhf.loop.cross_validation import CrossValidated, cross_validate
+from trading_rlhf.loop.cross_validation import CrossValidated, cross_validate, plan_trainings
 from trading_rlhf.loop.demo import run_demo, single_user
 from trading_rlhf.loop.fitting import Watch
 from trading_rlhf.loop.folds import EQUAL, HOLD
@@ -68,7 +68,13 @@ from trading_rlhf.loop.tracking import tensorboard_scalars
 from trading_rlhf.loop.training import help_training, shape_policies, store_policy, train_base
 from trading_rlhf.loop.trial_ledger import record_walks
 from trading_rlhf.loop.trial_names import base_trial, given_trial, walked_trial
-from trading_rlhf.loop.walk_forward import POLICY, Period, WalkedForward, walk_forward
+from trading_rlhf.loop.walk_forward import (
+    POLICY,
+    Period,
+    WalkedForward,
+    forward_periods,
+    walk_forward,
+)
 from trading_rlhf.loop.workers import LocalWorkers, RayWorkers, Workers, usable_cores
 
 __all__ = [
@@ -114,6 +120,7 @@ __all__ = [
     "compare",
     "cross_validate",
     "figures_table",
+    "forward_periods",
     "given_trial",
     "help_training",
     "hold_targets",
@@ -126,6 +133,7 @@ __all__ = [
     "open_context",
     "out_of_sample_quality",
     "placebo_models",
+    "plan_trainings",
     "placebo_walk",
     "price_frontier",
     "promote",

@@ -37,7 +37,7 @@ from trading_rlhf.loop.trial_names import walked_trial
 from trading_rlhf.market import CombinatorialSplits, combinatorial_purged
 from trading_rlhf.types import FloatArray, JsonDict, Progress
 
-__all__ = ["CrossValidated", "cross_validate", "group_splits", "training_pieces"]
+__all__ = ["CrossValidated", "cross_validate", "group_splits", "plan_trainings", "training_pieces"]
 
 _Tested: TypeAlias = tuple[slice, FloatArray]
 """A test period (bars from the first that may be used) and the returns over it."""
@@ -79,9 +79,7 @@ def cross_validate(context: Context, progress: Progress) -> CrossValidated:
         DataError: there are too few bars for the settings.
         TrainingError: a training explodes.
     """
-    first, cut = context.train_bars.start, group_splits(context)
-    pieces = [training_pieces(cut, number, first) for number in range(len(cut.splits))]
-    _require_room(context, cut, pieces)
+    cut, pieces = plan_trainings(context)
     with folds_workshop(context) as workshop:
         fold = _without_stopping(workshop)
         policies = []
@@ -90,14 +88,26 @@ def cross_validate(context: Context, progress: Progress) -> CrossValidated:
             policies.append(_fit(fold, own, told))
         tested = _test(fold, policies, cut)
         _count(context, fold, policies, tested)
-    whole = range(first, context.bars.shape[0])
+    whole = range(context.train_bars.start, context.bars.shape[0])
     return CrossValidated(
-        dates=context.bars.dates[first:],
+        dates=context.bars.dates[whole.start :],
         splits=len(pieces),
         gap=fold_gap(context.config),
         figures=path_figures(join_paths(chain(*tested)), context.bars.bars_per_year),
         rules=path_figures(_rules(context, whole), context.bars.bars_per_year),
     )
+
+
+def plan_trainings(context: Context) -> tuple[CombinatorialSplits, list[list[range]]]:
+    """The splits, and the bars of each training in pieces.
+
+    Raises:
+        DataError: there are too few bars for the settings.
+    """
+    first, cut = context.train_bars.start, group_splits(context)
+    pieces = [training_pieces(cut, number, first) for number in range(len(cut.splits))]
+    _require_room(context, cut, pieces)
+    return cut, pieces
 
 
 def group_splits(context: Context) -> CombinatorialSplits:

@@ -11,7 +11,13 @@ import pandas as pd
 import plotly.io
 
 from trading_rlhf.backtest import Plot, Report, Section, Table, report_json
-from trading_rlhf.loop import Context, cross_validate, walk_forward
+from trading_rlhf.loop import (
+    Context,
+    cross_validate,
+    forward_periods,
+    plan_trainings,
+    walk_forward,
+)
 from trading_rlhf.services.backtest_frontier import frontier_section, sweep_approval
 from trading_rlhf.services.backtest_paths import paths_figures, paths_section
 from trading_rlhf.services.backtest_walk_forward import forward_figures, forward_section
@@ -39,7 +45,7 @@ class Chapters:
 
     Attributes:
         sections: in the order of the page.
-        said: what came out of those made now, in sentences.
+        said: what came out of those made now, and what of the others is not shown, in sentences.
         figures: of those made now, by name; per-bar figures are in the chapter's file only.
     """
 
@@ -56,12 +62,14 @@ class _Kind:
         title: heading.
         offer: what its option would do, in a sentence that follows the command.
         make: makes the chapter and its figures for machines.
+        check: refuses settings that do not fit the bars, before anything is trained.
         rests_on: kinds of stored policies and models that it is about, as streams and event kinds.
     """
 
     title: str
     offer: str
     make: Callable[[Context, Progress], _Made]
+    check: Callable[[Context], object] | None = None
     rests_on: tuple[tuple[str, str], ...] = ()
 
 
@@ -79,19 +87,26 @@ def optional_chapters(
 
     Raises:
         RunError: the run lacks what a wanted chapter is about.
+        DataError: there are too few bars for the settings.
     """
+    for name in wanted:
+        check = _KINDS[name].check
+        if check is not None:
+            check(context)
     made: dict[Chapter, _Made] = {}
     # In this order trials are counted: what is judged by luck comes last.
     for name in _ORDER:
         if name in wanted:
             made[name] = _KINDS[name].make(context, progress)
             _keep(context, name, *made[name])
+    rest = {name: _found(context, name) for name in _KINDS if name not in made}
     return Chapters(
-        sections=[
-            made[name][0] if name in made else _kept(context, name) or _offer(context, name)
+        sections=[made[name][0] if name in made else rest[name][0] for name in _KINDS],
+        said=[
+            line
             for name in _KINDS
+            for line in (made[name][0].lines if name in made else rest[name][1])
         ],
-        said=[line for name in _KINDS if name in made for line in made[name][0].lines],
         figures={
             name.replace("-", "_"): {k: v for k, v in figures.items() if k not in _BULKY}
             for name, (_, figures) in made.items()
@@ -111,18 +126,28 @@ def _keep(context: Context, name: Chapter, section: Section, figures: JsonDict) 
     replace_text(chapter_file(context.folder, name), canonical_json(content))
 
 
-def _kept(context: Context, name: Chapter) -> Section | None:
-    """The chapter of an earlier backtest; None where there is none that holds."""
+def _found(context: Context, name: Chapter) -> tuple[Section, list[str]]:
+    """The chapter of an earlier backtest, or how to get one, and what is to be said of it."""
+    file, again = chapter_file(context.folder, name), f"'--{name}' makes it anew."
+    if not file.exists():
+        return _offer(context, name), []
     try:
-        text = chapter_file(context.folder, name).read_text(encoding="utf-8")
-        content = json.loads(text)
-        if content["holds_for"] != _holds_for(context, name):
-            return None
-        parts = [_part(part) for part in content["parts"]]
-        lines = [*content["lines"], f"Kept from an earlier backtest; '--{name}' makes it anew."]
-        return Section(content["title"], lines, parts)
+        content = json.loads(file.read_text(encoding="utf-8"))
+        holds = content["holds_for"] == _holds_for(context, name)
+        parts = [_part(part) for part in content["parts"]] if holds else []
+        kept = Section(
+            content["title"], [*content["lines"], f"Kept from an earlier backtest; {again}"], parts
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
+        problem = f"{_KINDS[name].title} is left out: {file.name} cannot be read; {again}"
+        return _offer(context, name, problem), [problem]
+    if holds:
+        return kept, []
+    problem = (
+        f"{_KINDS[name].title} is left out: the one in {file.name} was made from other settings, "
+        f"bars or policies; {again}"
+    )
+    return _offer(context, name, problem), [problem]
 
 
 def _holds_for(context: Context, name: Chapter) -> str:
@@ -152,10 +177,10 @@ def _part(part: JsonDict) -> Table | Plot:
     return Table(part["title"], frame, part["note"])
 
 
-def _offer(context: Context, name: Chapter) -> Section:
+def _offer(context: Context, name: Chapter, problem: str = "Not made yet.") -> Section:
     kind = _KINDS[name]
     command = f"trading-rlhf backtest --run {context.folder} --{name}"
-    return Section(kind.title, [f"Not made for these policies. '{command}' {kind.offer}"], [])
+    return Section(kind.title, [problem, f"'{command}' {kind.offer}"], [])
 
 
 def _make_forward(context: Context, progress: Progress) -> _Made:
@@ -178,18 +203,20 @@ _KINDS: dict[Chapter, _Kind] = {
         "trains the base policy anew before each of several stretches and chains them to one path "
         "out of sample, beside equal weight and buy and hold; every training counts as a trial.",
         _make_forward,
+        forward_periods,
     ),
     "cpcv": _Kind(
         "Cross-validation",
         "trains the base policy for every choice of groups of bars to test on (combinatorial "
         "purged cross-validation) and shows how results spread; every training counts as a trial.",
         _make_paths,
+        plan_trainings,
     ),
     "frontier": _Kind(
         "Approval against profit",
         "tries other thresholds of the filter, and other prices and target approvals of shaping; "
         "every point of it counts as a trial.",
         _make_frontier,
-        (("policy", "base"), ("policy", "shaped"), ("reward_model", "fitted")),
+        rests_on=(("policy", "base"), ("policy", "shaped"), ("reward_model", "fitted")),
     ),
 }
