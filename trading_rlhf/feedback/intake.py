@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from trading_rlhf.errors import ReviewError
+from trading_rlhf.feedback.ranking import picked_keys
 from trading_rlhf.feedback.records import Answer, LateAnswerError, Submission
 from trading_rlhf.feedback.standing import answered_by, closed_ids, latest_seen, looking_at
 from trading_rlhf.proposals import Proposal
@@ -27,6 +28,7 @@ class _Scene:
     answered: dict[str, set[str]]
     looking: dict[str, set[str]]
     seen: dict[tuple[str, str], datetime | None]
+    picked: set[tuple[str, str]]
 
 
 def take_answers(
@@ -73,6 +75,7 @@ def _look_up(session: Session, items: Sequence[Submission], now: datetime) -> _S
         answered=answered_by(session, ids),
         looking=looking_at(session, now, ids),
         seen={},
+        picked=picked_keys(session, [(item.reviewer, item.proposal_id) for item in items]),
     )
 
 
@@ -100,6 +103,7 @@ def _take(
         certified=account.certified,
         hindsight=hindsight,
         note_hash=note,
+        random_share=proposal.random_share and (item.reviewer, proposal.id) not in scene.picked,
     )
     return Draft("verdict", payload, item.reviewer, proposal.id, item.key)
 

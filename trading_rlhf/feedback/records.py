@@ -203,6 +203,8 @@ class Answer:
         certified: the reviewer's answers counted when it was given.
         hindsight: the reviewer had seen later bars of this market; never trained on.
         note_hash: hash of the note, None without one; ``ReviewDesk.notes`` gives the text.
+        random_share: the trade was drawn at random for this reviewer, neither let through by the
+            filter nor picked by the active queue: only such answers measure a reward model.
     """
 
     event_id: str
@@ -219,6 +221,7 @@ class Answer:
     certified: bool
     hindsight: bool
     note_hash: str | None
+    random_share: bool = True
 
     @classmethod
     def from_event(cls, event: Event) -> "Answer":
@@ -239,6 +242,8 @@ class Answer:
             certified=payload["certified"],
             hindsight=payload["hindsight"],
             note_hash=payload["note_hash"],
+            # Answers stored before there was an active queue do not say.
+            random_share=payload.get("random_share", True),
         )
 
     @property
@@ -255,11 +260,13 @@ class QueueItem:
         proposal: the trade.
         token: to be sent with the answer; the same until the item is answered or passed on.
         lease_until: until then nobody else gets this place in the queue.
+        random_share: drawn at random; the reviewer must not learn what the model thinks of it.
     """
 
     proposal: Proposal
     token: str
     lease_until: datetime
+    random_share: bool
 
 
 @dataclass(frozen=True)

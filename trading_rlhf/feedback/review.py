@@ -9,7 +9,13 @@ from sqlalchemy.orm import Session
 
 from trading_rlhf.errors import ReviewError
 from trading_rlhf.feedback.intake import take_answers
-from trading_rlhf.feedback.queue import first
+from trading_rlhf.feedback.queue import choose
+from trading_rlhf.feedback.ranking import (
+    newest_ranking,
+    note_picked,
+    record_ranking,
+    was_picked,
+)
 from trading_rlhf.feedback.records import Answer, Progress, QueueItem, Submission, Verdict
 from trading_rlhf.feedback.standing import (
     count_answers,
@@ -50,15 +56,25 @@ class ReviewDesk:
         clock: the present; decides deadlines and leases.
         overlap: reviewers per item.
         seed: of the order in which items are shown.
+        active: ask first what the newest ranking says would teach most; otherwise at random.
     """
 
-    def __init__(self, store: Store, clock: Clock, *, overlap: int = 1, seed: int = 0) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        overlap: int = 1,
+        seed: int = 0,
+        active: bool = False,
+    ) -> None:
         if overlap < 1:
             raise ReviewError("an item needs a reviewer", f"overlap {overlap}", "Use 1 or more.")
         self._store = store
         self._clock = clock
         self._overlap = overlap
         self._seed = seed
+        self._active = active
 
     def add_proposals(self, proposals: Iterable[Proposal]) -> int:
         """Store proposals and return how many were new; a known id keeps its first content."""
@@ -100,7 +116,8 @@ class ReviewDesk:
             _lease(session, reviewer, chosen, token, now)
             if proposal.mode == "live":
                 _note_shown(session, reviewer, proposal)
-            return QueueItem(proposal, token, now + _LEASE)
+            picked = was_picked(session, reviewer, chosen)
+            return QueueItem(proposal, token, now + _LEASE, proposal.random_share and not picked)
 
     def submit(
         self,
@@ -213,6 +230,26 @@ class ReviewDesk:
                 usable=usable,
             )
 
+    def waiting(self) -> list[Proposal]:
+        """Return the proposals that somebody could still be asked about."""
+        now = self._clock()
+        with self._store.read() as session:
+            # Nobody's id: whoever has answered or is looking counts as somebody else.
+            found = open_items(session, "", self._overlap, now)
+            payloads = read_proposals(session, [item.proposal_id for item in found])
+        return [Proposal.from_json(payload) for payload in payloads]
+
+    def rank(self, values: dict[str, float], random_share: float, model_id: str) -> None:
+        """Store in which order the active queue asks from now on.
+
+        Args:
+            values: expected value of an answer by proposal, best first.
+            random_share: share of all items kept apart, to be drawn at random (fraction).
+            model_id: the reward model whose disagreement it comes from.
+        """
+        with self._store.write() as session:
+            record_ranking(session, values, random_share, model_id)
+
     def standing_answers(
         self, reviewers: Iterable[str] | None = None, simulated: bool | None = None
     ) -> list[Answer]:
@@ -271,7 +308,15 @@ class ReviewDesk:
             for name in wanted:
                 if name in free:
                     return name
-        return first(open_items(session, reviewer, self._overlap, now), reviewer, self._seed)
+        ranking = newest_ranking(session, with_values=self._active)
+        turn = 0 if ranking is None else count_answers(session, reviewer)[0]
+        waiting = open_items(session, reviewer, self._overlap, now)
+        choice = choose(waiting, reviewer, self._seed, ranking, turn)
+        if choice is None:
+            return None
+        if ranking is not None and not choice.random:
+            note_picked(session, reviewer, choice.proposal_id, ranking)
+        return choice.proposal_id
 
 
 def _check_reviewer(session: Session, reviewer: str) -> None:
