@@ -1,7 +1,7 @@
 """One configuration for a run, composed of the configs that stand beside their readers."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -34,6 +34,29 @@ class AskConfig(BaseModel):
     )
     exploration: float = Field(
         0.7, ge=0, description="Standard deviation of noise on the scores of half the questions."
+    )
+    queue: Literal["random", "active"] = Field(
+        "random",
+        description="What people are asked next: a trade drawn at random, or the one whose answer "
+        "would teach most.",
+    )
+    active_from: int = Field(
+        100,
+        ge=30,
+        description="Answers that are asked for at random before an active queue starts.",
+    )
+    random_share: float = Field(
+        0.25,
+        gt=0,
+        lt=1,
+        description="Share that an active queue keeps apart and draws at random; reward models "
+        "are measured on it alone.",
+    )
+    nearness: float = Field(
+        0.5,
+        ge=0,
+        description="Distance (standard deviations of the inputs) within which an active queue "
+        "takes two trades for alike.",
     )
 
 

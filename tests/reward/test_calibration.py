@@ -1,6 +1,7 @@
 """Splits by time, figures by hand, and the temperature."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -179,3 +180,31 @@ def test_too_few_early_answers_measure_nothing(count):
 
 def test_inputs_have_the_width_of_the_features():
     assert answers("trend", 30, 0).verdicts.inputs.shape == (1, 30, 2 * len(NAMES) + 6)
+
+
+def test_only_trades_drawn_at_random_measure_and_calibrate():
+    verdicts = answers("trend", 400, 0).verdicts
+    _, late = split_by_time(verdicts, CONFIG.held_out, 20)
+    measurable = torch.ones(400, dtype=torch.bool)
+    measurable[late[0, ::2]] = False
+    fitted, measured = fit_calibrated(verdicts, CONFIG, 20, generator(5), measurable)
+    kept = int(measurable[late[0]].sum())
+    assert measured.answers == kept - kept // 2
+    # What was asked because a model was unsure of it changes no figure, whatever was answered.
+    approved = verdicts.approved.clone()
+    approved[0, ~measurable] = 1 - approved[0, ~measurable]
+    other = replace(verdicts, approved=approved)
+    again, as_before = fit_calibrated(other, CONFIG, 20, generator(5), measurable)
+    assert as_before == measured
+    assert torch.equal(again.model.temperature, fitted.model.temperature)
+    # It is learned from all the same.
+    assert not torch.equal(again.model.line_weight, fitted.model.line_weight)
+    assert fit_calibrated(other, CONFIG, 20, generator(5))[1] != measured
+
+
+def test_without_random_trades_among_the_late_nothing_is_measured():
+    verdicts = answers("trend", 300, 0).verdicts
+    nothing = torch.zeros(300, dtype=torch.bool)
+    fitted, measured = fit_calibrated(verdicts, CONFIG, 20, generator(5), nothing)
+    assert measured is None
+    assert fitted.model.temperature.tolist() == [1.0]

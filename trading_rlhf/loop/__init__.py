@@ -35,6 +35,7 @@ from trading_rlhf.loop.learning import (
 )
 from trading_rlhf.loop.outcomes import Outcomes, Trades, trade_outcomes
 from trading_rlhf.loop.placebo import Placebo, placebo_walk, store_placebos, stored_placebos
+from trading_rlhf.loop.queueing import rank_queue
 from trading_rlhf.loop.replay import (
     Replayed,
     catch_up,
@@ -138,6 +139,7 @@ __all__ = [
     "price_frontier",
     "promote",
     "proposing_policy",
+    "rank_queue",
     "read_grid",
     "record_stress",
     "record_walks",

@@ -46,7 +46,7 @@ class Learned:
         fitted: the model and its reviewers' effects.
         verdicts: the answers as tensors.
         reviewers: names in the order of the effects.
-        quality: on held-out answers, None where there were too few.
+        quality: on held-out answers to trades drawn at random, None where there were too few.
     """
 
     record: RewardRecord
@@ -90,7 +90,10 @@ def learn(context: Context, simulated: bool) -> Learned:
             f"Review {config.minimum - len(pairs)} more proposals.",
         )
     verdicts, reviewers = _as_verdicts(pairs)
-    fitted, measured = fit_calibrated(verdicts, config, HORIZON, context.generator("fit"))
+    measurable = torch.tensor([a.random_share and trade.random_share for a, trade in pairs])
+    fitted, measured = fit_calibrated(
+        verdicts, config, HORIZON, context.generator("fit"), measurable
+    )
     record = save_reward_model(
         fitted.model,
         context.rewards,

@@ -64,7 +64,11 @@ def split_by_time(verdicts: Verdicts, held_out: float, purge: int) -> tuple[Tens
 
 
 def fit_calibrated(
-    verdicts: Verdicts, config: FitConfig, purge: int, generator: torch.Generator
+    verdicts: Verdicts,
+    config: FitConfig,
+    purge: int,
+    generator: torch.Generator,
+    measurable: Tensor | None = None,
 ) -> tuple[Fitted, Quality | None]:
     """Fit on early answers, test and calibrate on late ones, then fit on all with that temperature.
 
@@ -73,6 +77,8 @@ def fit_calibrated(
         config: settings.
         purge: bars purged between the two parts.
         generator: draws bootstraps and initial weights.
+        measurable: ``[P]`` which answers may test and calibrate: those to trades drawn at random.
+            What was asked because a model was unsure of it is harder than most. None is all.
 
     Returns:
         The final model, and the quality of the early one on the late answers: of those, the
@@ -80,6 +86,8 @@ def fit_calibrated(
         too small or of one kind.
     """
     early, late = split_by_time(verdicts, config.held_out, purge)
+    if measurable is not None:
+        late = late[:, measurable[late[0]]]
     measured: Quality | None = None
     temperature = torch.ones(1)
     try:

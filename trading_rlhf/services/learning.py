@@ -5,7 +5,7 @@ from pathlib import Path
 
 from trading_rlhf.errors import TradingRlhfError
 from trading_rlhf.feedback import Progress
-from trading_rlhf.loop import SettableClock, learn, open_context, single_user
+from trading_rlhf.loop import SettableClock, learn, open_context, rank_queue, single_user
 from trading_rlhf.services.secrets import Secrets
 from trading_rlhf.types import Clock
 
@@ -65,6 +65,7 @@ class BackgroundFit:
                 )
                 try:
                     learn(context, simulated=False)
+                    rank_queue(context)
                 finally:
                     context.store.close()
             self.problem = None

@@ -56,7 +56,7 @@ class ReviewService:
         """
         self._run = run
         self._bars = load_bars(run.config.data)
-        self._desk = ReviewDesk(run.store, clock)
+        self._desk = ReviewDesk(run.store, clock, active=run.config.ask.queue == "active")
         self._clock = clock
         self._after_answer = after_answer
         self._proposals: dict[str, Proposal] = {}
@@ -69,7 +69,8 @@ class ReviewService:
             reviewer: account id, from the login.
         """
         queued = self._desk.next_item(reviewer)
-        if queued is not None and queued.proposal.mode == "live":
+        if queued is not None and (queued.proposal.mode == "live" or not queued.random_share):
+            # Handing out such an item is an event in itself.
             self._sign()
         return ReviewPage(
             item=None if queued is None else self._item(queued, reviewer),

@@ -28,6 +28,7 @@ from trading_rlhf.loop import (
     open_context,
     placebo_models,
     proposing_policy,
+    rank_queue,
     release,
     require_database,
     require_review_time,
@@ -195,6 +196,7 @@ def propose(stage: Stage, count: int, live: bool) -> JsonDict:
             )
             ReviewDesk(context.store, context.clock).add_proposals(made)
             context.sign()
+        rank_queue(context)
         facts = {"policy": record.id, "kind": record.note, "proposals": len(made), "live": live}
         if live and made and made[0].expires_at < context.clock():
             facts["note"] = (
@@ -210,6 +212,7 @@ def fit(stage: Stage, simulated: bool) -> JsonDict:
         # A base policy that cannot be loaded should stop this before anything is stored.
         context.policy("base")
         learned = learn(context, simulated)
+        rank_queue(context)
         policy = shape(context, learned, stage.progress)
         return {
             "reward_model": learned.record.id,
