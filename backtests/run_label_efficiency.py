@@ -1,6 +1,9 @@
 """What a number of answers is worth: arms on planted markets, out of sample, true desk deciding.
 
-python -m backtests.run_label_efficiency [--config FILE] [--out FILE] [--json]
+python -m backtests.run_label_efficiency [--queues] [--config FILE] [--out FILE] [--json]
+
+With ``--queues`` it compares instead how many answers the random and the active order of asking
+need for the same reward model.
 """
 
 import argparse
@@ -17,6 +20,7 @@ import torch
 import yaml
 from pydantic import ValidationError
 
+from backtests.label_queues import QueueConfig, answers_needed, queue_curves, summarise_queues
 from backtests.planted_desks import (
     Cell,
     StudyConfig,
@@ -173,15 +177,23 @@ def _with_error(mean: float, error: float) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Run the study, print its table and write its figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--config", type=Path, default=_HERE / "configs/label_efficiency.yaml")
-    parser.add_argument("--out", type=Path, default=_HERE / "results/label_efficiency.json")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--queues", action="store_true", help="compare the orders of asking")
+    parser.add_argument("--config", type=Path, help="YAML file with the study's settings")
+    parser.add_argument("--out", type=Path, help="JSON file for the figures")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args(arguments)
+    name = "label_queues" if options.queues else "label_efficiency"
+    options.config = options.config or _HERE / f"configs/{name}.yaml"
+    options.out = options.out or _HERE / f"results/{name}.json"
     try:
-        config = StudyConfig(**yaml.safe_load(options.config.read_text()))
-    except (OSError, TypeError, yaml.YAMLError, ValidationError) as error:
+        values = yaml.safe_load(options.config.read_text())
+        queues = QueueConfig(**values.pop("queues", {})) if options.queues else None
+        config = StudyConfig(**values)
+    except (OSError, TypeError, AttributeError, yaml.YAMLError, ValidationError) as error:
         print_error(f"Error: the study needs a valid configuration; {error}")
         return 1
+    if queues is not None:
+        return _compare_queues(config, queues, options.out, options.json)
     begun = time.perf_counter()
     with progress_bars() as progress:
         rows = run_study(config, progress)
@@ -206,6 +218,39 @@ def main(arguments: list[str] | None = None) -> int:
             f"{row['minus_placebo_se']:.2f}"
         )
     print_line(f"{content['seconds']:.0f} s, written to {options.out}")
+    return 0
+
+
+def _compare_queues(config: StudyConfig, queues: QueueConfig, out: Path, as_json: bool) -> int:
+    """Measure both orders of asking, print the curves and write the figures."""
+    begun = time.perf_counter()
+    with progress_bars() as progress:
+        _, market = make_market(config.train_market, config)
+        on_step = partial(_tell, progress, "base policies", config.train.iterations)
+        bases = train_bases(config, market, on_step)
+        rows = queue_curves(config, queues, bases, progress)
+    needed = {name: answers_needed(rows, name) for name in ("accuracy", "accuracy_notional")}
+    content = {
+        "date": datetime.now(UTC).date().isoformat(),  # noqa: TID251
+        "seconds": round(time.perf_counter() - begun, 1),
+        "config": config.model_dump(mode="json"),
+        "queues": queues.model_dump(mode="json"),
+        "answers_needed": needed,
+        "rows": rows.to_dict(orient="records"),
+    }
+    replace_text(out, json.dumps(content, indent=1))
+    if as_json:
+        print_line(json.dumps(needed))
+        return 0
+    print_frame(
+        "Reward models on fresh planted markets (mean ± standard error)", summarise_queues(rows)
+    )
+    for name, row in needed.items():
+        print_line(
+            f"{name}: the active order needs {row['share']:.2f} ± {row['share_se']:.2f} of the "
+            "random order's answers between 150 and 500"
+        )
+    print_line(f"{content['seconds']:.0f} s, written to {out}")
     return 0
 
 

@@ -53,10 +53,17 @@ class AskConfig(BaseModel):
         "are measured on it alone.",
     )
     nearness: float = Field(
-        0.5,
+        1.0,
         ge=0,
         description="Distance (standard deviations of the inputs) within which an active queue "
         "takes two trades for alike.",
+    )
+    by_notional: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Exponent of the traded notional in an active queue's value of an answer: 1 "
+        "learns what large trades need, 0 counts all trades alike.",
     )
 
 

@@ -77,6 +77,16 @@ def test_what_is_drawn_does_not_depend_on_the_values(seed: int) -> None:
     assert [c for c in one if not c.random] != [c for c in other if not c.random]
 
 
+def test_all_reviewers_leave_the_same_items_to_chance() -> None:
+    """What one reviewer is given for its value must never be another's random draw."""
+    drawn, picked = set(), set()
+    for name in ("ann", "bob", "eve"):
+        choices = asked(ranking(), name, turns=300)
+        drawn |= {choice.proposal_id for choice in choices if choice.random}
+        picked |= {choice.proposal_id for choice in choices if not choice.random}
+    assert not drawn & picked
+
+
 def test_the_order_is_the_same_each_time_and_differs_by_seed() -> None:
     assert asked(ranking()) == asked(ranking())
     assert asked(ranking()) != asked(ranking(), seed=1)

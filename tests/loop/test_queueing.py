@@ -90,7 +90,7 @@ def test_what_is_asked_next_is_what_the_members_disagree_on(context: Context, an
     assert all(item.random_share for item in first)
     learned = learn(context, simulated=False)
     # Likeness left out, the value is disagreement times notional over the seconds of an answer.
-    plain = with_settings(context, nearness=0.0)
+    plain = with_settings(context, nearness=0.0, by_notional=1.0)
     assert rank_queue(plain) == 60
     order = ranking(context).payload["order"]
     trades = desk_of(context).proposals(ids=[name for name, _ in order])
@@ -104,6 +104,16 @@ def test_what_is_asked_next_is_what_the_members_disagree_on(context: Context, an
     places = [names.index(item.proposal.id) for item in picked]
     assert places == sorted(places)
     assert 5 <= len(picked) < 12
+
+
+def test_all_trades_may_count_alike(context: Context, ann: str) -> None:
+    answer(context, ann, 40)
+    learned = learn(context, simulated=False)
+    rank_queue(with_settings(context, nearness=0.0, by_notional=0.0))
+    order = ranking(context).payload["order"]
+    shown = TradeTensors.of(desk_of(context).proposals(ids=[name for name, _ in order])).full()
+    apart = learned.fitted.model.disagreement(*shown)[0, :, 0] / 4.0
+    assert [value for _, value in order] == pytest.approx(apart.tolist(), rel=1e-4)
 
 
 def test_likeness_changes_the_order_but_not_who_comes_first(context: Context, ann: str) -> None:

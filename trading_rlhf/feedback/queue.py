@@ -127,7 +127,8 @@ def expected_value(
 
     Args:
         disagreement: ``[P]`` standard deviation over members of the probability of approval.
-        notional: ``[P]`` size of the trade (USD, or any unit that is the same for all).
+        notional: ``[P]`` size of the trade (USD, or any unit that is the same for all; or a power
+            of it, for a compromise with counting all trades alike).
         seconds_left: ``[P]`` until the deadline; infinite for items without one.
         seconds: ``[P]`` that the answer is expected to take.
 

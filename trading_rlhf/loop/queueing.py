@@ -50,7 +50,7 @@ def rank_queue(context: Context) -> int:
     asked, _ = _as_seen(model, [trade for _, trade in answered if _known(context, trade)])
     values = expected_value(
         disagreement,
-        np.array([trade.notional for trade in waiting]),
+        np.array([trade.notional for trade in waiting]) ** settings.by_notional,
         np.array([_seconds_left(context, trade) for trade in waiting]),
         _expected_seconds(waiting, answered),
     )
