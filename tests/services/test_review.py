@@ -9,8 +9,9 @@ from trading_rlhf.errors import ReviewError
 from trading_rlhf.feedback import ReviewDesk
 from trading_rlhf.services.review import ReviewService
 from trading_rlhf.services.review_views import ReviewItem
-from trading_rlhf.services.runs import Run
-from trading_rlhf.store import append, open_store, read_events
+from trading_rlhf.services.runs import Run, open_run
+from trading_rlhf.services.secrets import Secrets
+from trading_rlhf.store import append, open_store, read_events, verify
 
 
 def events(desk_run: DeskRun, audit_key: bytes, clock: Any) -> list[tuple[str, str | None]]:
@@ -238,3 +239,27 @@ def test_whoever_fits_is_told_after_each_answer(run: Run, desk_run: DeskRun, clo
     for verdict in ("approve", "cannot_tell", "reject"):
         service.submit(desk_run.ana.id, next_item(service, desk_run), verdict)
     assert told == [1, 1, 2]
+
+
+def test_an_active_queue_follows_its_ranking_and_keeps_the_head_signed(
+    desk_run: DeskRun, secrets: Secrets, audit_key: bytes, clock: Any
+) -> None:
+    masked = [trade.id for trade in desk_run.proposals if trade.mode == "history"]
+    with open_store(desk_run.path / "store.db", audit_key, clock) as store:
+        ReviewDesk(store, clock).rank({masked[1]: 2.0, masked[0]: 1.0}, 1e-9, "model-1")
+    (desk_run.path / "config.yaml").write_text("data: us4\nask: {queue: active}\n")
+    run = open_run(desk_run.path, secrets, clock)
+    try:
+        service = ReviewService(run, clock)
+        service.submit(desk_run.ana.id, next_item(service, desk_run), "approve")
+        for name in masked[1::-1]:
+            item = next_item(service, desk_run)
+            assert item.proposal_id == name
+            report = verify(run.store, desk_run.path / "audit_head.json")
+            assert report.ok, report.problems
+            service.submit(desk_run.ana.id, item, "reject")
+    finally:
+        run.close()
+    kinds = [kind for kind, _ in events(desk_run, audit_key, clock)]
+    # The live trade stood in no ranking, and was not drawn from what is kept apart.
+    assert kinds == ["picked", "verdict"] * 3
