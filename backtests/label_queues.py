@@ -26,7 +26,7 @@ from trading_rlhf.types import Progress
 __all__ = ["QUEUES", "QueueConfig", "answers_needed", "queue_curves", "summarise_queues"]
 
 QUEUES = ("random", "active")
-_CELL = ["seed", "style", "draw"]
+_CELL = ["seed", "style"]
 _MEASURES = ("accuracy", "accuracy_notional", "log_loss")
 
 
@@ -259,7 +259,8 @@ def answers_needed(rows: pd.DataFrame, measure: str = "accuracy") -> dict[str, f
     bound; this is rare unless the active order is worse.
 
     Returns:
-        ``share`` and its standard error ``share_se`` from 200 bootstrap draws over cells, and
+        ``share`` and its standard error ``share_se`` from 200 bootstrap draws over cells (seed and
+        style; draws of answers are averaged first), and
         ``not_reached``, the share of those draws in which some accuracy was not reached.
     """
     table = rows.pivot_table(index=_CELL, columns=["queue", "answers"], values=measure)
@@ -290,7 +291,10 @@ def _share(mean: pd.Series) -> tuple[float, bool]:
 
 
 def summarise_queues(rows: pd.DataFrame) -> pd.DataFrame:
-    """Both curves and their paired difference over cells, mean ± standard error."""
+    """Both curves and their paired difference, mean ± standard error.
+
+    Over cells (seed and style); draws of answers are averaged first.
+    """
     table = {}
     for answers, part in rows.groupby("answers"):
         entry = {}

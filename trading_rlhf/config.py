@@ -38,7 +38,7 @@ class AskConfig(BaseModel):
     queue: Literal["random", "active"] = Field(
         "random",
         description="What people are asked next: a trade drawn at random, or the one whose answer "
-        "would teach most.",
+        "should teach most; that saved no answers by count, some by notional (see RESULTS.md).",
     )
     active_from: int = Field(
         100,
