@@ -99,7 +99,10 @@ def fit_calibrated(
         half = late.shape[1] // 2
         chosen, tested = late[:, order[:half]], late[:, order[half:]]
         temperature = _best_temperature(trial, verdicts.rows(chosen))
-        measured = quality(_tempered(trial, temperature), verdicts.rows(tested))
+        judged = verdicts.rows(tested)
+        # Of one kind, they say nothing of how the two are told apart.
+        if 0 < int(judged.approved.sum()) < judged.approved.numel():
+            measured = quality(_tempered(trial, temperature), judged)
     final = fit_reward_model(verdicts, config, generator)
     return _tempered(final, temperature), measured
 
