@@ -1,6 +1,6 @@
 """Compare the arms out of sample: base, base + filter, shaped, oracle and placebo."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -143,12 +143,4 @@ def out_of_sample_quality(
 
 def _without_reviewers(model: Fitted) -> Fitted:
     """The same model answering as its average reviewer."""
-    effects = model.effects
-    return Fitted(
-        model.model,
-        type(effects)(
-            effects.skill.mean(-1, keepdim=True),
-            effects.bias.mean(-1, keepdim=True),
-            effects.lapse_logit,
-        ),
-    )
+    return replace(model, effects=model.effects.average())

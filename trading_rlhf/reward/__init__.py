@@ -1,5 +1,6 @@
 """The reward model: what reviewers approve, how sure it is, and how it enters training."""
 
+from trading_rlhf.reward.answers import Answers, Comparisons, Ratings, Resizes, Tags, Verdicts
 from trading_rlhf.reward.calibration import (
     Quality,
     expected_calibration_error,
@@ -9,8 +10,16 @@ from trading_rlhf.reward.calibration import (
     split_by_time,
 )
 from trading_rlhf.reward.checkpoint import RewardRecord, load_reward_model, save_reward_model
-from trading_rlhf.reward.fit import FitConfig, Fitted, Verdicts, fit_reward_model
-from trading_rlhf.reward.likelihood import ReviewerEffects, answer_probability, log_prior
+from trading_rlhf.reward.fit import FitConfig, Fitted, fit_reward_model
+from trading_rlhf.reward.likelihood import (
+    ReviewerEffects,
+    answer_probability,
+    comparison_probabilities,
+    log_prior,
+    rating_probabilities,
+    resize_probability,
+    tag_probability,
+)
 from trading_rlhf.reward.nets import RewardModel, trade_inputs
 from trading_rlhf.reward.shaping import (
     ModelDesk,
@@ -19,12 +28,17 @@ from trading_rlhf.reward.shaping import (
     SlicedDesk,
     SlicedReward,
 )
+from trading_rlhf.reward.tags import TagHeads
 
 __all__ = [
+    "Answers",
+    "Comparisons",
     "FitConfig",
     "Fitted",
     "ModelDesk",
     "Quality",
+    "Ratings",
+    "Resizes",
     "ReviewerEffects",
     "RewardModel",
     "RewardRecord",
@@ -32,8 +46,11 @@ __all__ = [
     "ShapingConfig",
     "SlicedDesk",
     "SlicedReward",
+    "TagHeads",
+    "Tags",
     "Verdicts",
     "answer_probability",
+    "comparison_probabilities",
     "expected_calibration_error",
     "fit_calibrated",
     "fit_reward_model",
@@ -41,7 +58,10 @@ __all__ = [
     "log_prior",
     "predicted_answers",
     "quality",
+    "rating_probabilities",
+    "resize_probability",
     "save_reward_model",
     "split_by_time",
+    "tag_probability",
     "trade_inputs",
 ]

@@ -1,12 +1,13 @@
 """Is the reward model right as often as it says? Split by time, purged, against a ceiling."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from trading_rlhf.errors import NotEnoughAnswersError
-from trading_rlhf.reward.fit import FitConfig, Fitted, Verdicts, fit_reward_model
+from trading_rlhf.reward.answers import Answers, Verdicts
+from trading_rlhf.reward.fit import FitConfig, Fitted, fit_reward_model
 from trading_rlhf.reward.likelihood import answer_probability
 from trading_rlhf.reward.nets import RewardModel
 
@@ -64,7 +65,7 @@ def split_by_time(verdicts: Verdicts, held_out: float, purge: int) -> tuple[Tens
 
 
 def fit_calibrated(
-    verdicts: Verdicts,
+    answers: Answers | Verdicts,
     config: FitConfig,
     purge: int,
     generator: torch.Generator,
@@ -73,7 +74,8 @@ def fit_calibrated(
     """Fit on early answers, test and calibrate on late ones, then fit on all with that temperature.
 
     Args:
-        verdicts: one set (S = 1).
+        answers: one set (S = 1); the quality is that of the verdicts, predicted from the early
+            answers of every kind.
         config: settings.
         purge: bars purged between the two parts.
         generator: draws bootstraps and initial weights.
@@ -85,13 +87,16 @@ def fit_calibrated(
         earlier half chooses the temperature and the later half is measured. None where a part is
         too small or of one kind.
     """
+    answers = Answers.of(answers)
+    verdicts = answers.verdicts
     early, late = split_by_time(verdicts, config.held_out, purge)
+    first_late = int(verdicts.bar[0, late[0]].min())
     if measurable is not None:
         late = late[:, measurable[late[0]]]
     measured: Quality | None = None
     temperature = torch.ones(1)
     try:
-        trial = fit_reward_model(verdicts.rows(early), config, generator)
+        trial = fit_reward_model(answers.before(first_late - purge, early), config, generator)
     except NotEnoughAnswersError:
         trial = None
     if trial is not None and late.shape[1] >= 10:
@@ -99,11 +104,16 @@ def fit_calibrated(
         half = late.shape[1] // 2
         chosen, tested = late[:, order[:half]], late[:, order[half:]]
         temperature = _best_temperature(trial, verdicts.rows(chosen))
+<<<<<<< HEAD
         judged = verdicts.rows(tested)
         # Of one kind, they say nothing of how the two are told apart.
         if 0 < int(judged.approved.sum()) < judged.approved.numel():
             measured = quality(_tempered(trial, temperature), judged)
     final = fit_reward_model(verdicts, config, generator)
+=======
+        measured = quality(_tempered(trial, temperature), verdicts.rows(tested))
+    final = fit_reward_model(answers, config, generator)
+>>>>>>> ef99948 (Reward model: one likelihood for verdicts, comparisons, ratings, resizes and reasons; reviewers' effects fitted out of bag)
     return _tempered(final, temperature), measured
 
 
@@ -156,7 +166,7 @@ def _best_temperature(fitted: Fitted, verdicts: Verdicts) -> Tensor:
 
 def _tempered(fitted: Fitted, temperature: Tensor) -> Fitted:
     parts = {**fitted.model.tensors(), "temperature": temperature}
-    return Fitted(RewardModel(**parts), fitted.effects)
+    return replace(fitted, model=RewardModel(**parts))
 
 
 def _auc(p: Tensor, y: Tensor) -> float:

@@ -1,17 +1,20 @@
-"""Fit the reward model to reviewers' verdicts."""
+"""Fit the reward model to reviewers' answers of every kind."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from trading_rlhf.errors import NotEnoughAnswersError
-from trading_rlhf.proposals import TradeTensors
-from trading_rlhf.reward.likelihood import ReviewerEffects, answer_probability, log_prior
-from trading_rlhf.reward.nets import RewardModel, trade_inputs
+from trading_rlhf.reward.answers import Answers, Verdicts
+from trading_rlhf.reward.kinds import Evidence
+from trading_rlhf.reward.likelihood import ReviewerEffects, log_prior
+from trading_rlhf.reward.nets import RewardModel
+from trading_rlhf.reward.tags import TagHeads
 
-__all__ = ["FitConfig", "Verdicts", "Fitted", "fit_reward_model"]
+__all__ = ["FitConfig", "Fitted", "fit_reward_model"]
 
 
 class FitConfig(BaseModel):
@@ -35,102 +38,58 @@ class FitConfig(BaseModel):
 
 
 @dataclass(frozen=True)
-class Verdicts:
-    """S sets of P yes/no answers to proposed trades.
+class Fitted:
+    """A fitted reward model with its reviewers' effects.
 
     Attributes:
-        inputs: ``[S, P, I]`` from ``trade_inputs``.
-        approved: ``[S, P]`` 1 for approve, 0 for reject.
-        reviewer: ``[S, P]`` index of the reviewer, 0 to J - 1.
-        weight: ``[S, P]`` weight of the answer, mean 1.
-        bar: ``[S, P]`` decision bar, for splits by time.
-        reviewers: J.
+        model: what is approved.
+        effects: how each reviewer answers.
+        tags: why; None where no reason was given.
     """
-
-    inputs: Tensor
-    approved: Tensor
-    reviewer: Tensor
-    weight: Tensor
-    bar: Tensor
-    reviewers: int
-
-    @classmethod
-    def of_trades(
-        cls,
-        trades: TradeTensors,
-        approved: Tensor,
-        reviewer: Tensor | None = None,
-        weight: Tensor | None = None,
-    ) -> "Verdicts":
-        """One set (S = 1) of answers to P trades.
-
-        Args:
-            trades: the P trades.
-            approved: ``[P]`` 1 or 0.
-            reviewer: ``[P]`` index of who answered; None is a single reviewer.
-            weight: ``[P]`` weights; None weighs all alike.
-        """
-        features, held, target = trades.full()
-        inputs = trade_inputs(features, held, target)[:, 0]
-        approved = approved.to(torch.float32)
-        who = torch.zeros(len(approved), dtype=torch.long) if reviewer is None else reviewer
-        weight = torch.ones_like(approved) if weight is None else weight
-        return cls(
-            inputs[None],
-            approved[None],
-            who[None],
-            weight[None],
-            trades.bar[None],
-            int(who.max()) + 1,
-        )
-
-    def rows(self, index: Tensor) -> "Verdicts":
-        """Some answers of each set; ``index`` is ``[S, Q]``."""
-        wide = index.unsqueeze(-1).expand(*index.shape, self.inputs.shape[-1])
-        return Verdicts(
-            self.inputs.gather(1, wide),
-            self.approved.gather(1, index),
-            self.reviewer.gather(1, index),
-            self.weight.gather(1, index),
-            self.bar.gather(1, index),
-            self.reviewers,
-        )
-
-    def shuffled(self, generator: torch.Generator) -> "Verdicts":
-        """The placebo: the same answers given to other trades."""
-        order = torch.stack(
-            [torch.randperm(row.shape[0], generator=generator) for row in self.approved]
-        )
-        return Verdicts(
-            self.inputs,
-            self.approved.gather(1, order),
-            self.reviewer.gather(1, order),
-            self.weight.gather(1, order),
-            self.bar,
-            self.reviewers,
-        )
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """A fitted reward model with its reviewers' effects."""
 
     model: RewardModel
     effects: ReviewerEffects
+    tags: TagHeads | None = None
 
 
-def fit_reward_model(verdicts: Verdicts, config: FitConfig, generator: torch.Generator) -> Fitted:
+def fit_reward_model(
+    answers: Answers | Verdicts, config: FitConfig, generator: torch.Generator
+) -> Fitted:
     """Fit S models of M members; members differ by bootstrap and initial weights.
 
+    A member's networks learn from the answers that its bootstrap drew, the reviewers' effects from
+    those that it did not draw (Breiman 1996, "Out-of-bag estimation"): on answers that were
+    learned, every reviewer seems skilled and free of mistakes. A single member (M = 1) learns both
+    from all answers.
+
     Args:
-        verdicts: S sets of answers.
+        answers: S sets of answers.
         config: settings.
         generator: draws the bootstrap and the initial weights.
 
     Raises:
-        NotEnoughAnswersError: fewer than ``config.minimum`` answers, or all alike.
+        NotEnoughAnswersError: fewer than ``config.minimum`` verdicts, or all alike.
     """
-    sets, n_answers = verdicts.approved.shape
+    answers = Answers.of(answers)
+    _check(answers.verdicts, config)
+    sets, _ = answers.verdicts.approved.shape
+    evidence = Evidence.of(answers)
+    drawn = {
+        name: _drawn(sets, kind.count, config.members, generator)
+        for name, kind in answers.kinds.items()
+    }
+    width = evidence.inputs.shape[-1]
+    model = _initial(sets, config, width, generator)
+    effects = ReviewerEffects.neutral(sets, config.members, answers.reviewers)
+    tags = None
+    if "tags" in drawn and answers.tags is not None:
+        tags = TagHeads.blank(sets, config.members, width, answers.tags.names)
+    _optimise(_Learner(model, effects, tags), evidence, drawn, config)
+    return Fitted(model, effects, tags)
+
+
+def _check(verdicts: Verdicts, config: FitConfig) -> None:
+    n_answers = verdicts.count
     if n_answers < config.minimum:
         raise NotEnoughAnswersError(
             f"a fit needs at least {config.minimum} verdicts",
@@ -144,39 +103,14 @@ def fit_reward_model(verdicts: Verdicts, config: FitConfig, generator: torch.Gen
             f"{n_answers} verdicts of one kind",
             "Go on reviewing until both kinds occur.",
         )
-    sample = _bootstrap(sets, n_answers, config.members, generator)
-    rows = _gather_members(verdicts, sample)
-    model = _initial(sets, config, verdicts.inputs.shape[-1], generator)
-    effects = ReviewerEffects.neutral(sets, config.members, verdicts.reviewers)
-    _optimise(model, effects, rows, n_answers, config)
-    return Fitted(model, effects)
 
 
-def _bootstrap(sets: int, n: int, members: int, generator: torch.Generator) -> Tensor:
+def _drawn(sets: int, n: int, members: int, generator: torch.Generator) -> Tensor:
+    """``[S, M, n]`` how often the bootstrap of each member draws each answer."""
     if members == 1:
-        return torch.arange(n).expand(sets, 1, n)
-    return torch.randint(0, n, (sets, members, n), generator=generator)
-
-
-@dataclass(frozen=True)
-class _MemberRows:
-    inputs: Tensor
-    approved: Tensor
-    reviewer: Tensor
-    weight: Tensor
-
-
-def _gather_members(verdicts: Verdicts, sample: Tensor) -> _MemberRows:
-    members = sample.shape[1]
-
-    def spread(values: Tensor) -> Tensor:
-        return values.unsqueeze(1).expand(-1, members, -1).gather(2, sample)
-
-    wide = sample.unsqueeze(-1).expand(*sample.shape, verdicts.inputs.shape[-1])
-    inputs = verdicts.inputs.unsqueeze(1).expand(-1, members, -1, -1).gather(2, wide)
-    return _MemberRows(
-        inputs, spread(verdicts.approved), spread(verdicts.reviewer), spread(verdicts.weight)
-    )
+        return torch.ones(sets, 1, n)
+    sample = torch.randint(0, n, (sets, members, n), generator=generator)
+    return torch.zeros(sets, members, n).scatter_add_(2, sample, torch.ones(sample.shape))
 
 
 def _initial(sets: int, config: FitConfig, inputs: int, generator: torch.Generator) -> RewardModel:
@@ -195,29 +129,60 @@ def _initial(sets: int, config: FitConfig, inputs: int, generator: torch.Generat
     )
 
 
-def _optimise(
-    model: RewardModel, effects: ReviewerEffects, rows: _MemberRows, n: int, config: FitConfig
-) -> None:
-    line = [model.line_weight, model.line_bias]
-    layer = [model.hidden_weight, model.hidden_bias, model.out_weight]
-    learned = [*line, *layer, *effects.parameters()]
-    for tensor in learned:
-        tensor.requires_grad_(True)
-    optimizer = torch.optim.AdamW(
-        [
+@dataclass(frozen=True)
+class _Learner:
+    """What is fitted."""
+
+    model: RewardModel
+    effects: ReviewerEffects
+    tags: TagHeads | None
+
+    def groups(self, config: FitConfig) -> list[dict[str, Any]]:
+        """Tensors with their decay."""
+        model = self.model
+        line = [model.line_weight, model.line_bias]
+        if self.tags is not None:
+            line += [self.tags.weight, self.tags.bias]
+        layer = [model.hidden_weight, model.hidden_bias, model.out_weight]
+        return [
             {"params": line, "weight_decay": config.line_decay},
             {"params": layer, "weight_decay": config.layer_decay},
-            {"params": effects.parameters(), "weight_decay": 0.0},
-        ],
-        lr=config.learning_rate,
-    )
+            {"params": self.effects.parameters(), "weight_decay": 0.0},
+        ]
+
+
+def _optimise(
+    learner: _Learner, evidence: Evidence, drawn: dict[str, Tensor], config: FitConfig
+) -> None:
+    groups = learner.groups(config)
+    learned = [tensor for group in groups for tensor in group["params"]]
+    for tensor in learned:
+        tensor.requires_grad_(True)
+    optimizer = torch.optim.AdamW(groups, lr=config.learning_rate)
+    kinds = evidence.answers.kinds
+    counted = {name: times * kinds[name].weight.unsqueeze(1) for name, times in drawn.items()}
+    # A single member has no answers left out.
+    unseen = {
+        name: (times if times.shape[1] == 1 else (times == 0)) * kinds[name].weight.unsqueeze(1)
+        for name, times in drawn.items()
+    }
+    model, effects, tags = learner.model, learner.effects, learner.tags
+    rows, n_answers = evidence.inputs.unsqueeze(1), evidence.answers.count
+    given = evidence.answers.tags
     for _ in range(config.iterations):
-        logits = model.logits_of_inputs(rows.inputs)
-        p = answer_probability(logits, rows.reviewer, effects).clamp(1e-6, 1 - 1e-6)
-        log_p = rows.approved * p.log() + (1 - rows.approved) * (1 - p).log()
-        loss = -(rows.weight * log_p).mean(-1) - log_prior(effects) / n
+        logits = model.logits_of_inputs(rows)
+        reasons = None if tags is None or given is None else tags.logits(given.inputs)
+        fixed = None if reasons is None else reasons.detach()
+        seen_p = evidence.log_likelihoods(logits, reasons, effects.relative())
+        unseen_p = evidence.log_likelihoods(logits.detach(), fixed, effects)
+        total = log_prior(effects)
+        for name in kinds:
+            total = total + (counted[name] * seen_p[name]).sum(-1)
+            total = total + (unseen[name] * unseen_p[name]).sum(-1)
         optimizer.zero_grad()
-        loss.sum().backward()  # type: ignore[no-untyped-call]
+        (-total / n_answers).sum().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
+        with torch.no_grad():
+            effects.centre()
     for tensor in learned:
         tensor.requires_grad_(False)
