@@ -74,6 +74,9 @@ class StudyConfig(BaseModel):
     episodes: int = Field(ge=1, description="Episodes per fresh market.")
     length: int = Field(ge=10, description="Steps per episode.")
     mistake: float = Field(0.1, ge=0, le=0.5, description="Share of flipped answers.")
+    kinds: int = Field(
+        0, ge=0, description="Answers of the comparison of verdicts with a mix; 0 leaves it out."
+    )
     costs: CostModel = Field(CostModel(), description="What trades cost.")
     policy: PolicyConfig = Field(PolicyConfig(), description="Shape of the policy.")
     train: TrainConfig = Field(TrainConfig(), description="Training of the base policies.")

@@ -20,6 +20,7 @@ import torch
 import yaml
 from pydantic import ValidationError
 
+from backtests.answer_kinds import compare_kinds, kinds_summary
 from backtests.label_queues import QueueConfig, answers_needed, queue_curves, summarise_queues
 from backtests.planted_desks import (
     Cell,
@@ -52,8 +53,13 @@ _HERE = Path(__file__).parent
 _COLUMNS = ("approval", "approval_count", "growth", "sharpe", "reviews")
 
 
-def run_study(config: StudyConfig, progress: Progress) -> pd.DataFrame:
-    """Run every cell and return one row per (answers, seed, style, market, arm)."""
+def run_study(config: StudyConfig, progress: Progress) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """Run every cell.
+
+    Returns:
+        One row per (answers, seed, style, market, arm), and the comparison of kinds of answers,
+        None where the settings leave it out.
+    """
     _, market = make_market(config.train_market, config)
     on_step = partial(_tell, progress, "base policies", config.train.iterations)
     bases = train_bases(config, market, on_step)
@@ -74,7 +80,11 @@ def run_study(config: StudyConfig, progress: Progress) -> pd.DataFrame:
             filters = [_one(model, number) for model in models]
             rows += _measure(config, cell, answers, policies, filters)
             progress(f"{answers} answers: fresh markets", number + 1, len(cells))
-    return pd.DataFrame(rows)
+    kinds = None
+    if config.kinds:
+        _, fresh = make_market(config.test_markets[0], config)
+        kinds = kinds_summary(compare_kinds(config, bases, market, fresh))
+    return pd.DataFrame(rows), kinds
 
 
 def _tell(progress: Progress, stage: str, total: int, done: int) -> None:
@@ -168,6 +178,23 @@ def differences(rows: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
     return result
 
 
+def _printable(kinds: pd.DataFrame) -> pd.DataFrame:
+    """The comparison of kinds of answers as text; its errors are of the paired difference."""
+    difference = [
+        _with_error(mean, error)
+        for mean, error in zip(100 * kinds["minus_verdicts"], 100 * kinds["se"], strict=True)
+    ]
+    return pd.DataFrame(
+        {
+            "accuracy, %": [f"{100 * value:.1f}" for value in kinds["accuracy"]],
+            "minus verdicts, %": difference,
+            "reviewer minutes": [f"{value:.0f}" for value in kinds["minutes"]],
+            "answers a minute": [f"{value:.1f}" for value in kinds["answers_per_minute"]],
+        },
+        index=kinds.index,
+    )
+
+
 def _with_error(mean: float, error: float) -> str:
     if not np.isfinite(mean):
         return "not enough"
@@ -196,12 +223,13 @@ def main(arguments: list[str] | None = None) -> int:
         return _compare_queues(config, queues, options.out, options.json)
     begun = time.perf_counter()
     with progress_bars() as progress:
-        rows = run_study(config, progress)
+        rows, kinds = run_study(config, progress)
     content = {
         "date": datetime.now(UTC).date().isoformat(),  # noqa: TID251
         "seconds": round(time.perf_counter() - begun, 1),
         "config": config.model_dump(mode="json"),
         "differences": differences(rows),
+        "kinds": None if kinds is None else kinds.replace({np.nan: None}).to_dict(orient="index"),
         "rows": rows.replace({np.nan: None}).to_dict(orient="records"),
     }
     replace_text(options.out, json.dumps(content, indent=1))
@@ -211,6 +239,8 @@ def main(arguments: list[str] | None = None) -> int:
     print_frame(
         "Planted markets, fresh, true desk deciding (mean ± standard error)", summarise(rows)
     )
+    if kinds is not None:
+        print_frame(f"{config.kinds} answers of each mix against verdicts", _printable(kinds))
     for name, row in content["differences"][str(config.answers[-1])].items():
         print_line(
             f"{name}: shaped minus base + filter {row['minus_base_filter']:+.2f} ± "

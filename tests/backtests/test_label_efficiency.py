@@ -16,6 +16,11 @@ def test_smoke_run_writes_every_arm(tmp_path: Path, capsys: pytest.CaptureFixtur
     content = json.loads(out.read_text())
     assert {row["arm"] for row in content["rows"]} == set(ARMS)
     assert set(content["differences"]["60"]) == {"approval", "approval_count", "growth", "sharpe"}
+    kinds = content["kinds"]
+    assert set(kinds) >= {"verdicts", "mix"}
+    assert kinds["verdicts"]["minus_verdicts"] == 0
+    assert kinds["verdicts"]["minutes"] == 6.0
+    assert kinds["mix"]["answers_per_minute"] < 10
     assert "shaped minus base + filter" in capsys.readouterr().out
 
 

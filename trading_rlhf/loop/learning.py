@@ -8,14 +8,18 @@ import torch
 
 from trading_rlhf.agent import Demonstrations
 from trading_rlhf.errors import NotEnoughAnswersError
-from trading_rlhf.feedback import Answer, ReviewDesk, weights_by_reviewer
+from trading_rlhf.feedback import KNOWN_TAGS, Answer, ReviewDesk, weights_by_reviewer
 from trading_rlhf.loop.context import Context
 from trading_rlhf.market import bar_close
 from trading_rlhf.proposals import HORIZON, Proposal, TradeTensors
 from trading_rlhf.reward import (
+    Answers,
     Fitted,
     Quality,
+    Ratings,
+    Resizes,
     RewardRecord,
+    Tags,
     Verdicts,
     fit_calibrated,
     save_reward_model,
@@ -31,6 +35,8 @@ __all__ = [
 ]
 
 _REVIEWER_CAP = 0.4
+_NOTHING = 1e-6
+"""Share of a change below which nothing of it is left, as pages show it."""
 
 Lesson: TypeAlias = Literal["resizes", "shuffled", "nothing"]
 """What a policy imitates: the reviewers' resizes; the placebo's, which are those of other trades;
@@ -44,14 +50,14 @@ class Learned:
     Attributes:
         record: what was stored.
         fitted: the model and its reviewers' effects.
-        verdicts: the answers as tensors.
+        answers: the answers as tensors.
         reviewers: names in the order of the effects.
         quality: on held-out answers to trades drawn at random, None where there were too few.
     """
 
     record: RewardRecord
     fitted: Fitted
-    verdicts: Verdicts
+    answers: Answers
     reviewers: tuple[str, ...]
     quality: Quality | None
 
@@ -89,10 +95,10 @@ def learn(context: Context, simulated: bool) -> Learned:
             f"{len(pairs)}",
             f"Review {config.minimum - len(pairs)} more proposals.",
         )
-    verdicts, reviewers = _as_verdicts(pairs)
+    answers, reviewers = _as_answers(pairs)
     measurable = torch.tensor([a.random_share and trade.random_share for a, trade in pairs])
     fitted, measured = fit_calibrated(
-        verdicts, config, HORIZON, context.generator("fit"), measurable
+        answers, config, HORIZON, context.generator("fit"), measurable
     )
     record = save_reward_model(
         fitted.model,
@@ -113,10 +119,11 @@ def learn(context: Context, simulated: bool) -> Learned:
             "simulated": simulated,
             "quality": record.quality,
             "skill": dict(zip(reviewers, skill, strict=True)),
+            "kinds": {name: kind.count for name, kind in answers.kinds.items()},
         },
         subject=record.id,
     )
-    return Learned(record, fitted, verdicts, reviewers, measured)
+    return Learned(record, fitted, answers, reviewers, measured)
 
 
 def placebo_models(context: Context, learned: Learned, draws: int) -> list[Fitted]:
@@ -127,29 +134,60 @@ def placebo_models(context: Context, learned: Learned, draws: int) -> list[Fitte
     generator = context.generator("placebo")
     models = []
     for _ in range(draws):
-        shuffled = learned.verdicts.shuffled(generator)
+        shuffled = learned.answers.shuffled(generator)
         fitted, _ = fit_calibrated(shuffled, context.config.fit, HORIZON, generator)
         models.append(fitted)
     return models
 
 
-def _as_verdicts(pairs: list[tuple[Answer, Proposal]]) -> tuple[Verdicts, tuple[str, ...]]:
-    """Verdicts as tensors; a resize is an approval of the reviewer's own weight."""
-    answers = [answer for answer, _ in pairs]
+def _as_answers(pairs: list[tuple[Answer, Proposal]]) -> tuple[Answers, tuple[str, ...]]:
+    """Stored answers as tensors: a verdict each, and what came with it.
+
+    A resize approves the own weight, refuses the proposed one and prefers the own; a resize down
+    to no trade is a rejection. Ratings and reasons are about the proposed trade.
+    """
+    said = [answer for answer, _ in pairs]
     proposals = [proposal for _, proposal in pairs]
-    reviewers = tuple(sorted({answer.reviewer for answer in answers}))
-    targets = [
-        proposal.target if answer.resized_to is None else answer.resized_to
+    reviewers = tuple(sorted({answer.reviewer for answer in said}))
+    who = torch.tensor([reviewers.index(answer.reviewer) for answer in said])
+    weight = torch.tensor(weights_by_reviewer(said, _REVIEWER_CAP), dtype=torch.float32)
+    shares = [
+        _share_wanted(answer, proposal) if answer.verdict == "resize" else None
         for answer, proposal in pairs
     ]
-    approved = [float(answer.verdict in ("approve", "resize")) for answer in answers]
+    targets = [
+        proposal.held + share * proposal.change if share and share > _NOTHING else proposal.target
+        for proposal, share in zip(proposals, shares, strict=True)
+    ]
+    approved = [
+        float(answer.verdict == "approve" or (share is not None and share > _NOTHING))
+        for answer, share in zip(said, shares, strict=True)
+    ]
     verdicts = Verdicts.of_trades(
-        TradeTensors.of(proposals, targets),
-        torch.tensor(approved),
-        torch.tensor([reviewers.index(answer.reviewer) for answer in answers]),
-        torch.tensor(weights_by_reviewer(answers, _REVIEWER_CAP), dtype=torch.float32),
+        TradeTensors.of(proposals, targets), torch.tensor(approved), who, weight
     )
-    return verdicts, reviewers
+    rated = [i for i, answer in enumerate(said) if answer.rating is not None]
+    smaller = [i for i, share in enumerate(shares) if share and _NOTHING < share < 1 - _NOTHING]
+    names = tuple(tag for tag in KNOWN_TAGS if any(tag in answer.tags for answer in said))
+    tagged = [i for i, answer in enumerate(said) if set(names) & set(answer.tags)]
+
+    def trades(rows: list[int]) -> TradeTensors:
+        return TradeTensors.of([proposals[i] for i in rows])
+
+    ratings = resizes = tags = None
+    if rated:
+        stars = torch.tensor([said[i].rating for i in rated])
+        ratings = Ratings.of_trades(trades(rated), stars, who[rated], weight[rated])
+    if smaller:
+        share = torch.tensor([shares[i] for i in smaller])
+        resizes = Resizes.of_trades(
+            trades(smaller), share, TradeTensors.of(proposals), who[smaller], weight[smaller]
+        )
+    if tagged:
+        given = torch.tensor([[tag in said[i].tags for tag in names] for i in tagged])
+        tags = Tags.of_trades(trades(tagged), given, names, who[tagged], weight[tagged])
+    answers = Answers(verdicts, len(reviewers), ratings=ratings, resizes=resizes, tags=tags)
+    return answers, reviewers
 
 
 def wanted_weights(

@@ -10,6 +10,7 @@ from trading_rlhf.reward.calibration import (
     split_by_time,
 )
 from trading_rlhf.reward.checkpoint import RewardRecord, load_reward_model, save_reward_model
+from trading_rlhf.reward.collusion import Alike, suspiciously_alike
 from trading_rlhf.reward.fit import FitConfig, Fitted, fit_reward_model
 from trading_rlhf.reward.likelihood import (
     ReviewerEffects,
@@ -29,8 +30,10 @@ from trading_rlhf.reward.shaping import (
     SlicedReward,
 )
 from trading_rlhf.reward.tags import TagHeads
+from trading_rlhf.reward.uncertainty import Uncertainty, split_uncertainty
 
 __all__ = [
+    "Alike",
     "Answers",
     "Comparisons",
     "FitConfig",
@@ -48,6 +51,7 @@ __all__ = [
     "SlicedReward",
     "TagHeads",
     "Tags",
+    "Uncertainty",
     "Verdicts",
     "answer_probability",
     "comparison_probabilities",
@@ -62,6 +66,8 @@ __all__ = [
     "resize_probability",
     "save_reward_model",
     "split_by_time",
+    "split_uncertainty",
+    "suspiciously_alike",
     "tag_probability",
     "trade_inputs",
 ]

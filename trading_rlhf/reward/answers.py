@@ -4,7 +4,7 @@ Every tensor begins with S sets. ``rows`` takes indices ``[S, Q]``.
 """
 
 from dataclasses import dataclass, fields, replace
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -13,6 +13,9 @@ from trading_rlhf.proposals import TradeTensors
 from trading_rlhf.reward.nets import trade_inputs
 
 __all__ = ["Answers", "Comparisons", "Ratings", "Resizes", "Tags", "Verdicts"]
+
+
+_OF_A_TRADE = ("features", "held", "target", "bar")
 
 
 class _Kind:
@@ -187,7 +190,7 @@ class Ratings(_Kind):
 
 @dataclass(frozen=True)
 class Resizes(_Kind):
-    """S sets of Q answers "less of it": a reviewer prefers an own weight to the proposed one.
+    """S sets of Q answers "less of it": the proposed weight is refused and an own one preferred.
 
     That the own weight is also preferred to no trade is an approval and stands among the verdicts.
 
@@ -199,6 +202,7 @@ class Resizes(_Kind):
         reviewer: ``[S, Q]`` index of the reviewer.
         weight: ``[S, Q]`` weight of the answer.
         bar: ``[S, Q]`` decision bar.
+        asked: all trades that could have been resized (S = 1), for the placebo.
     """
 
     said = ("share", "reviewer", "weight")
@@ -210,12 +214,14 @@ class Resizes(_Kind):
     reviewer: Tensor
     weight: Tensor
     bar: Tensor
+    asked: TradeTensors
 
     @classmethod
     def of_trades(
         cls,
         trades: TradeTensors,
         share: Tensor,
+        asked: TradeTensors,
         reviewer: Tensor | None = None,
         weight: Tensor | None = None,
     ) -> "Resizes":
@@ -224,8 +230,17 @@ class Resizes(_Kind):
         return cls(
             trades.features[None], trades.held[None], trades.target[None],
             share.to(torch.float32)[None], _who(reviewer, count), _weights(weight, count),
-            trades.bar[None],
+            trades.bar[None], asked,
         )  # fmt: skip
+
+    def shuffled(self, generator: torch.Generator) -> "Resizes":
+        """The placebo (S = 1): the same wishes for less, about any of the trades asked about.
+
+        Among resized trades alone it would still say which trades are too large.
+        """
+        chosen = torch.randperm(len(self.asked.bar), generator=generator)[: self.count]
+        trades = {name: getattr(self.asked, name)[chosen][None] for name in _OF_A_TRADE}
+        return replace(self, **trades)
 
     @property
     def proposed(self) -> Tensor:
@@ -319,7 +334,7 @@ class Answers:
 
     def shuffled(self, generator: torch.Generator) -> "Answers":
         """The placebo: answers of every kind given to other trades."""
-        return replace(self, **{n: k.shuffled(generator) for n, k in self.kinds.items()})
+        return self._with({n: k.shuffled(generator) for n, k in self.kinds.items()})
 
     def before(self, bar: int, verdicts: Tensor) -> "Answers":
         """One set's verdicts at some indices, and all else that was decided before a bar.
@@ -328,5 +343,8 @@ class Answers:
             bar: first decision bar that is left out.
             verdicts: ``[1, Q]`` indices.
         """
-        kept = {n: k.before(bar) for n, k in self.kinds.items() if n != "verdicts"}
-        return replace(self, verdicts=self.verdicts.rows(verdicts), **kept)
+        kept = {n: k.before(bar) for n, k in self.kinds.items()}
+        return self._with({**kept, "verdicts": self.verdicts.rows(verdicts)})
+
+    def _with(self, kinds: dict[str, Any]) -> "Answers":
+        return replace(self, **kinds)

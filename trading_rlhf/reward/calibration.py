@@ -104,16 +104,11 @@ def fit_calibrated(
         half = late.shape[1] // 2
         chosen, tested = late[:, order[:half]], late[:, order[half:]]
         temperature = _best_temperature(trial, verdicts.rows(chosen))
-<<<<<<< HEAD
         judged = verdicts.rows(tested)
         # Of one kind, they say nothing of how the two are told apart.
         if 0 < int(judged.approved.sum()) < judged.approved.numel():
             measured = quality(_tempered(trial, temperature), judged)
-    final = fit_reward_model(verdicts, config, generator)
-=======
-        measured = quality(_tempered(trial, temperature), verdicts.rows(tested))
     final = fit_reward_model(answers, config, generator)
->>>>>>> ef99948 (Reward model: one likelihood for verdicts, comparisons, ratings, resizes and reasons; reviewers' effects fitted out of bag)
     return _tempered(final, temperature), measured
 
 

@@ -62,7 +62,7 @@ class Evidence:
         """
         answers, found = self.answers, {}
         members = logits.shape[1]
-        verdict, first, second, rated, wanted, proposed = logits.split(self.sizes, -1)
+        verdict, first, second, rated, wanted, proposed = torch.split(logits, list(self.sizes), -1)
         who = {
             name: kind.reviewer.unsqueeze(1).expand(-1, members, -1)
             for name, kind in answers.kinds.items()
@@ -77,7 +77,8 @@ class Evidence:
             found["ratings"] = _log_of_choice(five, answers.ratings.stars - 1)
         if "resizes" in who:
             p = resize_probability(wanted, proposed, who["resizes"], effects)
-            found["resizes"] = p.clamp(min=_LEAST_P).log()
+            refused = 1 - answer_probability(proposed, who["resizes"], effects)
+            found["resizes"] = p.clamp(min=_LEAST_P).log() + refused.clamp(min=_LEAST_P).log()
         if answers.tags is not None and tag_logits is not None:
             p = tag_probability(tag_logits, who["tags"], effects)
             found["tags"] = _log_of(p, answers.tags.given.unsqueeze(1)).sum(-1)

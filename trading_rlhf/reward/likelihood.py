@@ -8,7 +8,8 @@ reviewer's own habits:
                  side_j: first, neither, second in proportion to exp(d/2), nu, exp(-d/2)
     rating       ordered logit (McCullagh 1980): P(stars <= k) = sigmoid(threshold_k -
                  skill_j * logit - generosity_j)
-    resize       P(own weight beats the proposed) = sigmoid(skill_j * (logit_own - logit_proposed))
+    resize       P(own weight beats the proposed) = sigmoid(skill_j * (logit_own - logit_proposed)),
+                 times P(the proposed one is not approved)
     reason       P(given) = sigmoid(skill_j * reason logit + tagging_j)
 
 Mistakes are estimated, not assumed: a reviewer who answers at random ends up with skill near zero,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from trading_rlhf.errors import CheckpointError
+from trading_rlhf.reward.uncertainty import Uncertainty, split_uncertainty
 
 __all__ = ["RewardModel", "trade_inputs"]
 
@@ -117,6 +118,13 @@ class RewardModel:
         """
         p = torch.sigmoid(self.logits(features, held, target))
         return p.std(1) if p.shape[1] > 1 else torch.zeros_like(p[:, 0])
+
+    def uncertainty(self, features: Tensor, held: Tensor, target: Tensor) -> Uncertainty:
+        """What is not known about an answer, ``[S, ..., N]``: people's part and the model's.
+
+        Arguments as of ``logits``.
+        """
+        return split_uncertainty(torch.sigmoid(self.logits(features, held, target)), members=1)
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor by name, for storage."""
