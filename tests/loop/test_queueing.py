@@ -150,7 +150,7 @@ def test_quality_counts_only_answers_to_trades_drawn_at_random(context: Context,
     learned = learn(context, simulated=False)
     answers = {a.event_id: a for a in desk_of(context).standing_answers()}
     random = torch.tensor([answers[name].random_share for name in learned.record.answer_ids])
-    bars = learned.verdicts.bar[0]
+    bars = learned.answers.verdicts.bar[0]
     late = bars >= bars.double().quantile(1 - context.config.fit.held_out)
     usable = int((late & random).sum())
     assert usable < int(late.sum())
