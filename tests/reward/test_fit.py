@@ -70,11 +70,12 @@ def test_a_spammer_ends_with_skill_near_zero():
     for seed in range(4):
         verdicts = answers("trend", 450, seed, reviewers=3, spammer=1).verdicts
         skill = fit_reward_model(verdicts, CONFIG, generator(seed)).effects.skill[0].mean(0)
-        honest.append(float(skill[[0, 2]].min()))
+        honest.append(float(skill[[0, 2]].mean()))
         spam.append(float(skill[1]))
     # 150 coin tosses agree with the desk by luck now and then, so the mean of four desks counts.
     assert abs(sum(spam) / 4) < 0.25
-    assert sum(honest) / 4 > 0.65
+    # Judged by answers that were learned, the honest would seem half as skilled again.
+    assert sum(honest) / 4 == pytest.approx(1.0, abs=0.25)
 
 
 def test_a_contrarian_ends_below_zero_and_still_teaches():
@@ -92,11 +93,11 @@ def test_mistakes_are_estimated_from_answers_that_were_not_learned():
     """One answer in ten flipped is a lapse of .2; none is less, one in four is more."""
     lapse = []
     for mistake in (0.0, 0.1, 0.25):
-        many = answers("trend", 1000, 3, mistake=mistake).verdicts
+        many = answers("trend", 300, 3, mistake=mistake).verdicts
         found = fit_reward_model(many, CONFIG, generator()).effects.lapse_logit
         lapse.append(float(torch.sigmoid(found).mean()))
     assert lapse[0] < lapse[1] < lapse[2]
-    assert lapse[1] == pytest.approx(0.2, abs=0.08)
+    assert lapse[1] == pytest.approx(0.2, abs=0.04)
 
 
 def test_answers_without_weight_do_not_count():
