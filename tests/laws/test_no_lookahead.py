@@ -27,7 +27,7 @@ from trading_rlhf.agent import rollout as rollout_module
 from trading_rlhf.backtest import run_backtest
 from trading_rlhf.env import GateConfig, MarketTensors, VectorMarketEnv
 from trading_rlhf.env import reviewing as review_module
-from trading_rlhf.feedback.queue import Candidate, first
+from trading_rlhf.feedback.queue import Candidate, choose
 from trading_rlhf.feedback.simulated import StyleDesk
 from trading_rlhf.market import (
     OHLCV_FEATURES,
@@ -119,7 +119,8 @@ def shown_order(proposals: list[Proposal]) -> list[tuple[str, int, str]]:
         while left:
             candidates = [Candidate(k, deadline if p.mode == "live" else None)
                           for k, p in left.items()]  # fmt: skip
-            chosen = left.pop(first(candidates, reviewer, seed=1))
+            choice = choose(candidates, reviewer, seed=1)
+            chosen = left.pop(choice.proposal_id)
             order.append((reviewer, chosen.bar, chosen.symbol))
     return order
 

@@ -221,7 +221,8 @@ def test_a_second_backtest_counts_only_what_is_new_and_before_luck_is_judged(
         context.record("policy", "shaped", {**event.payload, "shaping": None})
         assert optional_chapters(context, [], silent).sections[-1].parts
         context.record("reward_model", "fitted", {"id": "another"})
-        (offer,) = optional_chapters(context, [], silent).sections[-1].lines
+        reason, offer = optional_chapters(context, [], silent).sections[-1].lines
+    assert "other settings, bars or policies" in reason
     assert "--frontier' tries other thresholds" in offer
 
 
