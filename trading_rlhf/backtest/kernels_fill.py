@@ -1,5 +1,7 @@
 """Orders filled and marked to the close, compiled: eight strategies side by side, by asset."""
 
+from typing import TypeAlias
+
 from trading_rlhf.backtest.kernels_accounts import (
     COST,
     GAIN,
@@ -11,12 +13,16 @@ from trading_rlhf.backtest.kernels_accounts import (
     UNIT,
     WANTED,
     Array,
+    inlined,
     merged,
 )
 from trading_rlhf.backtest.kernels_orders import delisted
 from trading_rlhf.backtest.vectors import LANES, Eight, above, if_nan, load, size, spread, store
 
 __all__ = ["fill"]
+
+Sums: TypeAlias = tuple[Eight, Eight, Eight, Eight, Eight, Eight, Eight]
+"""Costs, what buys cost more, gain, gain and charge of the coming night, gross and net worth."""
 
 
 @merged
@@ -56,28 +62,18 @@ def fill_shares(
     """Fill orders sized at the close."""
     n_assets, zero, inverse = assets.shape[2], spread(0.0), load(state, INVERSE)
     new = n_assets * LANES - old
-    turn, gain, gross, net, total = zero, zero, zero, zero, zero
-    # In two sums each, which need not wait for one another.
-    cost, skew, night, charge = zero, zero, zero, zero
+    turn, total, taken = zero, zero, zero
     if gone:
-        cost = delisted(lost, session, worth, old, inverse)
+        taken = delisted(lost, session, worth, old, inverse)
+    sums = (taken, zero, zero, zero, zero, zero, zero)
     for n in range(n_assets):
         held, want = load(worth, old + n * LANES) * inverse, load(wants, at + n * LANES)
         want = if_nan(want, held, want)
         filled = spread(assets[session, 0, n]) * (want - held)
-        position = held + filled
-        left = spread(assets[session, 2, n]) * position
-        store(worth, new + n * LANES, left)
         total = total + size(want)
         turn = turn + spread(assets[session, 7, n]) * size(filled)
-        cost = cost + spread(assets[session, 3, n]) * size(filled)
-        skew = skew + spread(assets[session, 4, n]) * filled
-        gain = gain + spread(assets[session, 1, n]) * position
-        night = night + spread(assets[session, 5, n]) * left
-        charge = charge + spread(assets[session, 6, n]) * size(left)
-        gross = gross + size(left)
-        net = net + left
-    leave(state, turn, cost + skew, gain, night - charge, gross, net, total)
+        sums = mark(assets, session, n, filled, held + filled, worth, new, sums)
+    leave(state, turn, total, sums)
 
 
 @merged
@@ -90,40 +86,50 @@ def fill_weights(
     inverse, unit = load(state, INVERSE), load(state, UNIT)
     solvent = above(unit, zero, spread(1.0), zero)
     new = n_assets * LANES - old
-    turn, gain, gross, net, total = zero, zero, zero, zero, zero
-    cost, skew, night, charge = zero, zero, zero, zero
+    turn, total, taken = zero, zero, zero
     if gone:
-        cost = delisted(lost, session, worth, old, inverse) * unit
+        taken = delisted(lost, session, worth, old, inverse) * unit
+    sums = (taken, zero, zero, zero, zero, zero, zero)
     for n in range(n_assets):
         held, want = load(worth, old + n * LANES) * inverse, load(wants, at + n * LANES)
         drifted = held * spread(assets[session, 7, n]) * unit
         change = if_nan(want, drifted, want) - drifted
         filled = spread(assets[session, 0, n]) * solvent * change
-        position = drifted + filled
-        left = spread(assets[session, 2, n]) * position
-        store(worth, new + n * LANES, left)
         total = total + size(if_nan(want, held, want))
         turn = turn + size(filled)
-        cost = cost + spread(assets[session, 3, n]) * size(filled)
-        skew = skew + spread(assets[session, 4, n]) * filled
-        gain = gain + spread(assets[session, 1, n]) * position
-        night = night + spread(assets[session, 5, n]) * left
-        charge = charge + spread(assets[session, 6, n]) * size(left)
-        gross = gross + size(left)
-        net = net + left
-    leave(state, turn, cost + skew, gain, night - charge, gross, net, total)
+        sums = mark(assets, session, n, filled, drifted + filled, worth, new, sums)
+    leave(state, turn, total, sums)
+
+
+@inlined
+def mark(
+    assets: Array, session: int, n: int, filled: Eight, position: Eight, worth: Array, new: int,
+    sums: Sums,
+) -> Sums:  # fmt: skip
+    """Mark a position to the close, and add what it costs and earns to the sums."""
+    # Costs and the night in two sums each, which need not wait for one another.
+    cost, skew, gain, night, charge, gross, net = sums
+    left = spread(assets[session, 2, n]) * position
+    store(worth, new + n * LANES, left)
+    return (
+        cost + spread(assets[session, 3, n]) * size(filled),
+        skew + spread(assets[session, 4, n]) * filled,
+        gain + spread(assets[session, 1, n]) * position,
+        night + spread(assets[session, 5, n]) * left,
+        charge + spread(assets[session, 6, n]) * size(left),
+        gross + size(left),
+        net + left,
+    )
 
 
 @merged
-def leave(
-    state: Array, turn: Eight, cost: Eight, gain: Eight, night: Eight, gross: Eight, net: Eight,
-    total: Eight,
-) -> None:  # fmt: skip
+def leave(state: Array, turn: Eight, total: Eight, sums: Sums) -> None:
     """Leave the sums of the session."""
+    cost, skew, gain, night, charge, gross, net = sums
     store(state, TURN, turn)
-    store(state, COST, cost)
+    store(state, COST, cost + skew)
     store(state, GAIN, gain)
-    store(state, NIGHT, night)
+    store(state, NIGHT, night - charge)
     store(state, GROSS, gross)
     store(state, NET, net)
     store(state, WANTED, total)

@@ -18,7 +18,7 @@ from numba.core import cgutils, types
 from numba.extending import models, overload, register_model
 
 __all__ = [
-    "FAST", "LANES", "Eight", "above", "any_above", "at_least", "fetch_to_read", "fetch_to_write",
+    "FAST", "LANES", "Eight", "above", "any_above", "at_least", "fetch_to_read",
     "columns_of", "if_nan", "load", "rows_of", "size", "spread", "store",
     "stream_rows",
 ]  # fmt: skip
@@ -161,27 +161,19 @@ def store(typing: Any, array: Any, at: Any, value: Any) -> Any:
     return types.void(array, types.intp, _eight), code
 
 
-def _fetching(to_write: int) -> Any:
-    @intrinsic
-    def fetch(typing: Any, array: Any, at: Any) -> Any:
-        def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-            place = _pointer(context, builder, signature.args[0], *given)
-            kind = ir.FunctionType(ir.VoidType(), [place.type, _INT, _INT, _INT])
-            # As far as the second cache (2), as data (1).
-            how = [ir.Constant(_INT, x) for x in (to_write, 2, 1)]
-            builder.call(_function(builder, kind, "llvm.prefetch.p0"), [place, *how])
-            return context.get_dummy_value()
+@intrinsic
+def fetch_to_read(typing: Any, array: Any, at: Any) -> Any:
+    """What will be read soon comes nearer; it may lie outside."""
 
-        return types.void(array, types.intp), code
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        place = _pointer(context, builder, signature.args[0], *given)
+        kind = ir.FunctionType(ir.VoidType(), [place.type, _INT, _INT, _INT])
+        # To be read (0), as far as the second cache (2), as data (1).
+        how = [ir.Constant(_INT, x) for x in (0, 2, 1)]
+        builder.call(_function(builder, kind, "llvm.prefetch.p0"), [place, *how])
+        return context.get_dummy_value()
 
-    return fetch
-
-
-fetch_to_read = _fetching(0)
-"""``fetch_to_read(array, at)``: what will be read soon comes nearer; it may lie outside."""
-
-fetch_to_write = _fetching(1)
-"""``fetch_to_write(array, at)``: what will be written soon comes nearer; it may lie outside."""
+    return types.void(array, types.intp), code
 
 
 @intrinsic
