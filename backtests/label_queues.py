@@ -107,7 +107,7 @@ def queue_curves(
         else:
             more = number - len(asked[0])
             asked = [
-                _ask_active(settings, pool, order, _row(model, place), more, generator)
+                _ask_active(settings, pool, order, model.only(place), more, generator)
                 for place, (pool, order) in enumerate(zip(pools, asked, strict=True))
             ]
             model = _fit(config, pools, asked)
@@ -188,10 +188,6 @@ def _tests(config: StudyConfig, settings: QueueConfig, bases: Policy, seed: int)
 def _fit(config: StudyConfig, pools: list[_Pool], asked: list[Tensor]) -> RewardModel:
     sets = [pool.verdicts.rows(order[None]) for pool, order in zip(pools, asked, strict=True)]
     return fit_all(config.fit, sets, shuffled=False)
-
-
-def _row(model: RewardModel, place: int) -> RewardModel:
-    return RewardModel(**{k: v[place : place + 1] for k, v in model.tensors().items()})
 
 
 def _ask_active(

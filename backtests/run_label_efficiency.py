@@ -6,19 +6,15 @@ With ``--queues`` it compares instead how many answers the random and the active
 need for the same reward model.
 """
 
-import argparse
 import json
 import sys
 import time
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-import yaml
-from pydantic import ValidationError
 
 from backtests.answer_kinds import compare_kinds, kinds_summary
 from backtests.label_queues import QueueConfig, answers_needed, queue_curves, summarise_queues
@@ -32,6 +28,7 @@ from backtests.planted_desks import (
     shape_all,
     train_bases,
 )
+from backtests.studies import make_parser, name_files, read_settings, save_figures, teller
 from trading_rlhf.agent import Policy
 from trading_rlhf.backtest import (
     Arm,
@@ -41,15 +38,13 @@ from trading_rlhf.backtest import (
     shown_notional,
     walk_arms,
 )
-from trading_rlhf.cli.console import print_error, print_frame, print_line, progress_bars
+from trading_rlhf.cli.console import print_frame, print_line, progress_bars
 from trading_rlhf.reward import ModelDesk, RewardModel
-from trading_rlhf.store.files import replace_text
 from trading_rlhf.types import Progress
 
 __all__ = ["main", "run_study"]
 
 ARMS = ("base", "base_filter", "shaped", "oracle", "placebo")
-_HERE = Path(__file__).parent
 _COLUMNS = ("approval", "approval_count", "growth", "sharpe", "reviews")
 
 
@@ -61,14 +56,14 @@ def run_study(config: StudyConfig, progress: Progress) -> tuple[pd.DataFrame, pd
         None where the settings leave it out.
     """
     _, market = make_market(config.train_market, config)
-    on_step = partial(_tell, progress, "base policies", config.train.iterations)
+    on_step = teller(progress, "base policies", config.train.iterations)
     bases = train_bases(config, market, on_step)
     rows = []
     for answers in config.answers:
         cells = ask(config, bases, market, answers)
         verdicts = [cell.verdicts for cell in cells]
         models = [fit_all(config.fit, verdicts, shuffled=flag) for flag in (False, True)]
-        on_step = partial(_tell, progress, f"{answers} answers: shaping", config.shape.iterations)
+        on_step = teller(progress, f"{answers} answers: shaping", config.shape.iterations)
         shaped, placebo, oracle = shape_all(config, bases, cells, models, market, on_step)
         for number, cell in enumerate(cells):
             policies = {
@@ -77,7 +72,7 @@ def run_study(config: StudyConfig, progress: Progress) -> tuple[pd.DataFrame, pd
                 "placebo": placebo.select([number]),
                 "oracle": oracle.select([number]),
             }
-            filters = [_one(model, number) for model in models]
+            filters = [model.only(number) for model in models]
             rows += _measure(config, cell, answers, policies, filters)
             progress(f"{answers} answers: fresh markets", number + 1, len(cells))
     kinds = None
@@ -85,14 +80,6 @@ def run_study(config: StudyConfig, progress: Progress) -> tuple[pd.DataFrame, pd
         _, fresh = make_market(config.test_markets[0], config)
         kinds = kinds_summary(compare_kinds(config, bases, market, fresh))
     return pd.DataFrame(rows), kinds
-
-
-def _tell(progress: Progress, stage: str, total: int, done: int) -> None:
-    progress(stage, done, total)
-
-
-def _one(model: RewardModel, number: int) -> RewardModel:
-    return RewardModel(**{k: v[number : number + 1] for k, v in model.tensors().items()})
 
 
 def _measure(
@@ -203,36 +190,25 @@ def _with_error(mean: float, error: float) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the study, print its table and write its figures."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = make_parser(__doc__.splitlines()[0])
     parser.add_argument("--queues", action="store_true", help="compare the orders of asking")
-    parser.add_argument("--config", type=Path, help="YAML file with the study's settings")
-    parser.add_argument("--out", type=Path, help="JSON file for the figures")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args(arguments)
-    name = "label_queues" if options.queues else "label_efficiency"
-    options.config = options.config or _HERE / f"configs/{name}.yaml"
-    options.out = options.out or _HERE / f"results/{name}.json"
-    try:
-        values = yaml.safe_load(options.config.read_text())
-        queues = QueueConfig(**values.pop("queues", {})) if options.queues else None
-        config = StudyConfig(**values)
-    except (OSError, TypeError, AttributeError, yaml.YAMLError, ValidationError) as error:
-        print_error(f"Error: the study needs a valid configuration; {error}")
+    name_files(options, "label_queues" if options.queues else "label_efficiency")
+    settings = read_settings(options.config, partial(_settings, queues=options.queues))
+    if settings is None:
         return 1
+    config, queues = settings
     if queues is not None:
         return _compare_queues(config, queues, options.out, options.json)
     begun = time.perf_counter()
     with progress_bars() as progress:
         rows, kinds = run_study(config, progress)
-    content = {
-        "date": datetime.now(UTC).date().isoformat(),  # noqa: TID251
-        "seconds": round(time.perf_counter() - begun, 1),
-        "config": config.model_dump(mode="json"),
-        "differences": differences(rows),
-        "kinds": None if kinds is None else kinds.replace({np.nan: None}).to_dict(orient="index"),
-        "rows": rows.replace({np.nan: None}).to_dict(orient="records"),
-    }
-    replace_text(options.out, json.dumps(content, indent=1))
+    content = save_figures(
+        options.out, begun, config,
+        differences=differences(rows),
+        kinds=None if kinds is None else kinds.replace({np.nan: None}).to_dict(orient="index"),
+        rows=rows.replace({np.nan: None}).to_dict(orient="records"),
+    )  # fmt: skip
     if options.json:
         print_line(json.dumps(content["differences"]))
         return 0
@@ -251,24 +227,26 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _settings(values: dict, queues: bool) -> tuple[StudyConfig, QueueConfig | None]:
+    """The study's settings, and those of the queues where they are compared."""
+    orders = QueueConfig(**values.pop("queues", {})) if queues else None
+    return StudyConfig(**values), orders
+
+
 def _compare_queues(config: StudyConfig, queues: QueueConfig, out: Path, as_json: bool) -> int:
     """Measure both orders of asking, print the curves and write the figures."""
     begun = time.perf_counter()
     with progress_bars() as progress:
         _, market = make_market(config.train_market, config)
-        on_step = partial(_tell, progress, "base policies", config.train.iterations)
+        on_step = teller(progress, "base policies", config.train.iterations)
         bases = train_bases(config, market, on_step)
         rows = queue_curves(config, queues, bases, progress)
     needed = {name: answers_needed(rows, name) for name in ("accuracy", "accuracy_notional")}
-    content = {
-        "date": datetime.now(UTC).date().isoformat(),  # noqa: TID251
-        "seconds": round(time.perf_counter() - begun, 1),
-        "config": config.model_dump(mode="json"),
-        "queues": queues.model_dump(mode="json"),
-        "answers_needed": needed,
-        "rows": rows.to_dict(orient="records"),
-    }
-    replace_text(out, json.dumps(content, indent=1))
+    content = save_figures(
+        out, begun, config,
+        queues=queues.model_dump(mode="json"), answers_needed=needed,
+        rows=rows.to_dict(orient="records"),
+    )  # fmt: skip
     if as_json:
         print_line(json.dumps(needed))
         return 0

@@ -3,18 +3,12 @@
 python -m backtests.run_mixing [--config FILE] [--out FILE] [--json]
 """
 
-import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
-from datetime import UTC, datetime
-from pathlib import Path
 
 import pandas as pd
 import torch
-import yaml
-from pydantic import ValidationError
 from torch import Tensor
 
 from backtests.mixing_arms import (
@@ -30,16 +24,15 @@ from backtests.mixing_arms import (
     train_arms,
     walk_out_of_sample,
 )
+from backtests.studies import make_parser, name_files, read_settings, save_figures, teller
 from trading_rlhf.accounting import sharpe_ratio
 from trading_rlhf.agent import Policy, Walk
 from trading_rlhf.backtest import figures, log_growth, paired_test
-from trading_rlhf.cli.console import print_error, print_frame, print_line, progress_bars
-from trading_rlhf.store.files import replace_text
+from trading_rlhf.cli.console import print_frame, print_line, progress_bars
 from trading_rlhf.types import JsonDict, Progress
 
 __all__ = ["main", "run_study"]
 
-_HERE = Path(__file__).parent
 _BPS = 1e4
 
 
@@ -50,7 +43,7 @@ def run_study(config: MixingConfig, progress: Progress) -> list[JsonDict]:
         world = make_world(name, config)
         for number, encoder in enumerate(config.encoders):
             label = encoder.encoder
-            done = _teller(progress, f"{name}, {label}: training", config.train.iterations)
+            done = teller(progress, f"{name}, {label}: training", config.train.iterations)
             arms = train_arms(config, world, encoder, done)
             rows += _pretraining_rows(config, world, label, arms)
             if number == 0:
@@ -71,7 +64,7 @@ def _imitation_rows(
     config: MixingConfig, world: World, encoder: str, bases: Policy, progress: Progress
 ) -> list[JsonDict]:
     cells = answer_trades(config, world, bases)
-    done = _teller(progress, f"{world.name}: shaping", config.shape.iterations)
+    done = teller(progress, f"{world.name}: shaping", config.shape.iterations)
     arms, filters = shape_arms(config, world, bases, cells, done)
     walked = walk_out_of_sample(config, world, list(arms.values()), filters, cells)
     found = _returns(config, world, walked, LESSONS)
@@ -160,10 +153,6 @@ def _approvals(walked: Walk, cells: list[Answered]) -> list[JsonDict]:
     return rows
 
 
-def _teller(progress: Progress, stage: str, total: int) -> Callable[[int], None]:
-    return lambda done: progress(stage, done, total)
-
-
 def table(rows: list[JsonDict], study: str) -> pd.DataFrame:
     """The rows of one study, for people."""
     shown = {}
@@ -222,28 +211,18 @@ def _sign(row: JsonDict) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the study, print its tables and write its figures."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--config", type=Path, default=_HERE / "configs/mixing.yaml")
-    parser.add_argument("--out", type=Path, default=_HERE / "results/mixing.json")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args(arguments)
-    try:
-        config = MixingConfig(**yaml.safe_load(options.config.read_text()))
-    except (OSError, TypeError, yaml.YAMLError, ValidationError) as error:
-        print_error(f"Error: the study needs a valid configuration; {error}")
+    options = make_parser(__doc__.splitlines()[0]).parse_args(arguments)
+    name_files(options, "mixing")
+    config = read_settings(options.config, lambda values: MixingConfig(**values))
+    if config is None:
         return 1
     begun = time.perf_counter()
     with progress_bars() as progress:
         rows = run_study(config, progress)
-    content = {
-        "date": datetime.now(UTC).date().isoformat(),  # noqa: TID251
-        "seconds": round(time.perf_counter() - begun, 1),
-        "processor_seconds": round(time.process_time(), 1),
-        "config": config.model_dump(mode="json"),
-        "verdicts": verdicts(rows),
-        "rows": rows,
-    }
-    replace_text(options.out, json.dumps(content, indent=1))
+    content = save_figures(
+        options.out, begun, config,
+        processor_seconds=round(time.process_time(), 1), verdicts=verdicts(rows), rows=rows,
+    )  # fmt: skip
     if options.json:
         print_line(json.dumps(content["verdicts"]))
         return 0

@@ -3,7 +3,6 @@
 python -m backtests.run_walk_forward [--config FILE] [--out FILE] [--json]
 """
 
-import argparse
 import json
 import multiprocessing
 import queue
@@ -14,7 +13,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,9 +20,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from backtests.studies import make_parser, name_files, read_settings, save_figures
 from trading_rlhf.accounting import per_bar_returns
 from trading_rlhf.backtest import arm_statistics, compare_arms, count_trials, date_range
 from trading_rlhf.backtest.arm_tables import luck_table, pair_table
@@ -44,12 +42,9 @@ from trading_rlhf.loop import (
 from trading_rlhf.services.backtest_paths import paths_figures
 from trading_rlhf.services.backtest_walk_forward import forward_figures
 from trading_rlhf.services.runs import system_clock
-from trading_rlhf.store.files import replace_text
 from trading_rlhf.types import Progress
 
 __all__ = ["StudyConfig", "main", "run_study"]
-
-_HERE = Path(__file__).parent
 
 
 class StudyConfig(BaseModel):
@@ -170,15 +165,10 @@ def _tell(progress: Progress, name: str, stage: str, done: int, total: int) -> N
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the study, print its tables and write its figures."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--config", type=Path, default=_HERE / "configs/walk_forward.yaml")
-    parser.add_argument("--out", type=Path, default=_HERE / "results/walk_forward.json")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args(arguments)
-    try:
-        config = StudyConfig(**yaml.safe_load(options.config.read_text()))
-    except (OSError, TypeError, yaml.YAMLError, ValidationError) as error:
-        print_error(f"Error: the study needs a valid configuration; {error}")
+    options = make_parser(__doc__.splitlines()[0]).parse_args(arguments)
+    name_files(options, "walk_forward")
+    config = read_settings(options.config, lambda values: StudyConfig(**values))
+    if config is None:
         return 1
     begun = time.perf_counter()
     try:
@@ -187,13 +177,7 @@ def main(arguments: list[str] | None = None) -> int:
     except TradingRlhfError as error:
         print_error(f"Error: {error}")
         return 1
-    content = {
-        "date": datetime.now(UTC).date().isoformat(),  # noqa: TID251
-        "seconds": round(time.perf_counter() - begun, 1),
-        "config": config.model_dump(mode="json"),
-        "data": entries,
-    }
-    replace_text(options.out, json.dumps(content, indent=1))
+    content = save_figures(options.out, begun, config, data=entries)
     if options.json:
         print_line(json.dumps(content))
         return 0

@@ -130,6 +130,10 @@ class RewardModel:
         """Every tensor by name, for storage."""
         return dict(self.__dict__)
 
+    def only(self, number: int) -> "RewardModel":
+        """One of the S models, by itself."""
+        return RewardModel(**{k: v[number : number + 1] for k, v in self.tensors().items()})
+
     @classmethod
     def stack(cls, models: list["RewardModel"]) -> "RewardModel":
         """Join models along S.
